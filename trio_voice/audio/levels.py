@@ -1,0 +1,42 @@
+"""How loud a frame is, in dBFS (0 dBFS: a full-scale square wave; digital silence: `SILENCE_DBFS`).
+
+Two measures. `rms_dbfs` is the plain level, one call into C. `band_level_dbfs` looks only above 250 Hz, because mains hum
+would otherwise pass for speech: a Hann window and an FFT over one 20 ms frame, 6 us.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+with warnings.catch_warnings():  # see audio/g711.py
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
+
+SILENCE_DBFS = -100.0
+_FULL_SCALE = 32768.0
+_BAND_SAMPLES = 160
+_window = np.hanning(_BAND_SAMPLES)
+_WINDOW = _window / np.sqrt((_window**2).mean())
+_FIRST_BIN, _END_BIN = 5, 76  # 50 Hz a bin: 250 Hz to 3750 Hz
+
+
+def rms_dbfs(pcm16: bytes) -> float:
+    """Level of signed 16-bit PCM, any length; `SILENCE_DBFS` for nothing or digital silence."""
+    rms = audioop.rms(pcm16, 2)
+    return 20.0 * math.log10(rms / _FULL_SCALE) if rms else SILENCE_DBFS
+
+
+def band_level_dbfs(pcm16: bytes) -> float:
+    """Level between 250 Hz and 3750 Hz of one 20 ms frame at 8000 Hz (exactly 320 bytes of signed 16-bit PCM).
+
+    Raises ValueError for any other length.
+    """
+    samples = np.frombuffer(pcm16, "<i2")
+    if len(samples) != _BAND_SAMPLES:
+        raise ValueError(f"band_level_dbfs wants {_BAND_SAMPLES} samples, got {len(samples)}")
+    spectrum = np.fft.rfft(samples * _WINDOW)[_FIRST_BIN:_END_BIN]
+    power = float(np.vdot(spectrum, spectrum).real) * 2 / (_BAND_SAMPLES**2) / _FULL_SCALE**2
+    return 10.0 * math.log10(power + 1e-10)

@@ -1,0 +1,266 @@
+"""What happened: facts in the past tense, frozen. Nothing else goes into a `Call`.
+
+Every event of the model carries `session`, the number of the Realtime session that it came from, so that a stale session's
+events are dropped by comparison. Durations are milliseconds, levels dBFS, audio is bytes in the call's own encoding
+(mu-law: 8 bytes a millisecond).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+
+class ResponseStatus(Enum):
+    """How a response ended (`response.done`, field `response.status`)."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class ItemKind(Enum):
+    """What a response's output item is."""
+
+    MESSAGE = "message"
+    FUNCTION_CALL = "function_call"
+    OTHER = "other"
+
+
+@frozen
+class Event:
+    """The base of all events."""
+
+
+# --- from the caller's leg ---------------------------------------------------------------------------------------------
+
+
+@frozen
+class CallStarted(Event):
+    """The carrier's stream has started: the caller hears and is heard."""
+
+    call_sid: str
+
+
+@frozen
+class CallerAudio(Event):
+    """A frame of the caller's voice; `level_dbfs` is None for a frame whose level was not measured."""
+
+    audio: bytes
+    level_dbfs: float | None = None
+
+
+@frozen
+class PlaybackMarked(Event):
+    """The carrier echoed a mark: the audio before it has been played, or was flushed by a clear. The message does not say which."""
+
+    name: str
+
+
+@frozen
+class DigitPressed(Event):
+    """The caller pressed a key: one of 0-9, *, #, A-D."""
+
+    digit: str
+
+
+@frozen
+class CallerHungUp(Event):
+    """The caller's leg is gone (stop, closed socket, dead line). Nothing can be played any more."""
+
+    reason: str
+
+
+# --- from the model's session ------------------------------------------------------------------------------------------
+
+
+@frozen
+class SessionReady(Event):
+    """Session number `session` accepted our settings and may be talked to."""
+
+    session: int
+
+
+@frozen
+class SessionLost(Event):
+    """The session's connection ended or could not be opened. `retryable` is False for errors that no retry can mend."""
+
+    session: int
+    reason: str
+    retryable: bool = True
+
+
+@frozen
+class SpeechStarted(Event):
+    """The model's voice detector heard the caller begin to speak; `at_ms` is on the clock of appended audio."""
+
+    session: int
+    item_id: str
+    at_ms: int = 0
+
+
+@frozen
+class SpeechStopped(Event):
+    """The model's voice detector heard the caller fall silent; `at_ms` is on the clock of appended audio."""
+
+    session: int
+    item_id: str
+    at_ms: int = 0
+
+
+@frozen
+class TurnCommitted(Event):
+    """The caller's utterance became the conversation item `item_id`."""
+
+    session: int
+    item_id: str
+
+
+@frozen
+class CallerTranscribed(Event):
+    """What the caller said in item `item_id`, as text. It comes at any time, and not in the order of the turns."""
+
+    session: int
+    item_id: str
+    text: str
+
+
+@frozen
+class ResponseCreated(Event):
+    """A response began. `request` is the number we sent in the request's metadata, None if the peer does not echo it or made the response by itself."""
+
+    session: int
+    response_id: str
+    request: int | None = None
+
+
+@frozen
+class ItemAdded(Event):
+    """A response opened an output item."""
+
+    session: int
+    response_id: str
+    item_id: str
+    kind: ItemKind = ItemKind.MESSAGE
+
+
+@frozen
+class ModelAudio(Event):
+    """A piece of a response's speech, of any length."""
+
+    session: int
+    response_id: str
+    item_id: str
+    audio: bytes
+
+
+@frozen
+class ModelAudioEnded(Event):
+    """The item's speech is complete (as generated; the caller may still be hearing it)."""
+
+    session: int
+    response_id: str
+    item_id: str
+
+
+@frozen
+class ModelTranscript(Event):
+    """Text of a response's speech: a piece of it, or, with `final`, the whole."""
+
+    session: int
+    response_id: str
+    item_id: str
+    text: str
+    final: bool = False
+
+
+@frozen
+class ToolCalled(Event):
+    """A response asks for a tool, with complete arguments (JSON text)."""
+
+    session: int
+    response_id: str
+    item_id: str
+    tool_call_id: str
+    name: str
+    arguments: str
+
+
+@frozen
+class ResponseDone(Event):
+    """A response is over. `error_code` and `error_message` come with status failed, `reason` with cancelled and incomplete."""
+
+    session: int
+    response_id: str
+    status: ResponseStatus
+    reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@frozen
+class ItemTruncated(Event):
+    """The model confirms that an item now ends at `audio_end_ms`."""
+
+    session: int
+    item_id: str
+    audio_end_ms: int
+
+
+@frozen
+class ModelErred(Event):
+    """An `error` event. `event_id` is the id of the command of ours that caused it, where the peer says so."""
+
+    session: int
+    code: str | None
+    message: str
+    event_id: str | None = None
+
+
+@frozen
+class SendFailed(Event):
+    """A command could not be sent to session `session`; `event_id` is the command's `event_id`."""
+
+    session: int
+    event_id: str
+
+
+# --- from the agent, the operator and the shell ------------------------------------------------------------------------
+
+
+@frozen
+class HangUpAsked(Event):
+    """The agent, a tool or an operator wants the call to end, politely: after what is being said was heard."""
+
+    reason: str
+
+
+@frozen
+class ToolFinished(Event):
+    """A tool returned; `output` is the text for the model (errors are told to the model too)."""
+
+    tool_call_id: str
+    output: str
+
+
+@frozen
+class TextInjected(Event):
+    """A text that the agent shall speak soon (an announcement, a summary)."""
+
+    text: str
+
+
+@frozen
+class OutboxOverran(Event):
+    """A socket's queue reached its bound: the peer does not read. `leg` is "caller" or "model"."""
+
+    leg: str
+
+
+@frozen
+class FatalErrorRaised(Event):
+    """An unexpected error in one of the call's tasks: the call must end cleanly."""
+
+    reason: str

@@ -1,0 +1,1 @@
+"""Pure codecs of telephone media streams: one file each, with declared capabilities."""

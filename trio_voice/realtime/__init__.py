@@ -1,0 +1,1 @@
+"""Pure codec of the OpenAI Realtime wire, the client's side."""

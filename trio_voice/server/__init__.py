@@ -1,0 +1,1 @@
+"""The Trio shell: listeners, one runner per call, outboxes, model sessions."""

@@ -1,0 +1,1 @@
+"""What stays of a call: journal, replay, pictures, recordings."""

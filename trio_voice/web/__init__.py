@@ -1,0 +1,1 @@
+"""The Starlette app: health, start page, live events."""
