@@ -79,7 +79,10 @@ class ClearPlayback(Command):
 
 @frozen
 class HangUp(Command):
-    """End the call: through the carrier where credentials exist, and by closing the line in any case. The last command of a call but for its own end."""
+    """End the call: through the carrier where credentials exist, and by closing the line in any case.
+
+    Only `Close` comes after it.
+    """
 
     reason: str
 
@@ -112,7 +115,10 @@ class AppendAudio(Command):
 
 @frozen
 class CreateResponse(Command):
-    """Ask for a reply. `request` counts the requests of the call and travels as metadata; `instructions` None: the session's own."""
+    """Ask for a reply.
+
+    `request` counts the requests of the call and travels as metadata; `instructions` None: the session's own.
+    """
 
     session: int
     request: int

@@ -54,7 +54,7 @@ class CallerAudio(Event):
 
 @frozen
 class PlaybackMarked(Event):
-    """The carrier echoed a mark: the audio before it has been played, or was flushed by a clear. The message does not say which."""
+    """The carrier echoed a mark: the audio before it was played, or flushed by a clear. The message does not say which."""
 
     name: str
 
@@ -129,7 +129,11 @@ class CallerTranscribed(Event):
 
 @frozen
 class ResponseCreated(Event):
-    """A response began. `request` is the number we sent in the request's metadata, None if the peer does not echo it or made the response by itself."""
+    """A response began.
+
+    `request` is the number that we sent in the request's metadata; None if the peer does not echo it, or made the response by
+    itself.
+    """
 
     session: int
     response_id: str
