@@ -1,0 +1,438 @@
+"""Messages over a WebSocket. This file alone knows that trio-websocket is under them.
+
+What the rest may rely on, on both sides of a connection:
+
+- `SocketClosed` is the only exception of a `MessageSocket`, whoever ended it and however;
+- `ConnectFailed` is the only exception of opening one, with a sentence that a person can act on;
+- what the block of a context manager raises leaves it as it is, never wrapped in a group;
+- closing is bounded, and says goodbye even under cancellation, unless a cancelled `send` left half a message behind: then there
+  is no frame boundary left to say it at, and the connection is cut.
+
+One task sends and one receives. A `send` that is cancelled half way tears the connection.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Protocol, TypeVar, cast
+
+import h11
+import trio
+import wsproto.utilities
+from attrs import define, field
+from trio_websocket import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    WebSocketConnection,
+    WebSocketRequest,
+    wrap_client_stream,
+    wrap_server_stream,
+)
+
+from trio_voice.errors import TrioVoiceError
+from trio_voice.server.dial import ConnectFailed, Target, dial
+
+__all__ = [
+    "CARRIER_MESSAGE_BYTES",
+    "CLOSE_LIMIT_S",
+    "MODEL_MESSAGE_BYTES",
+    "ConnectFailed",
+    "MessageSocket",
+    "SocketClosed",
+    "Upgrade",
+    "answer_websocket",
+    "client_websocket",
+    "open_websocket",
+]
+
+CARRIER_MESSAGE_BYTES = 64 * 1024
+"""The longest message that a carrier may send."""
+MODEL_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The longest message that a model may send."""
+CLOSE_LIMIT_S = 2.0
+"""How long a peer may take to answer our Close before the connection is cut."""
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+
+_READER_FAILURES = (
+    ConnectionClosed,
+    wsproto.utilities.LocalProtocolError,
+    wsproto.utilities.RemoteProtocolError,
+    h11.LocalProtocolError,
+    UnicodeError,
+)
+"""What trio-websocket's reader lets escape when a peer breaks the protocol: the answer that it tries is illegal by then."""
+
+Opened = TypeVar("Opened")
+
+
+class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
+    """The connection is over: closed by either side, cut, or broken.
+
+    `code` is the WebSocket close code (RFC 6455, section 7.4.1; 1006 when there was no Close at all), `reason` its text.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
+        self.code = code
+        self.reason = reason
+
+
+class MessageSocket(Protocol):
+    """A connection that carries whole messages, text or binary."""
+
+    @property
+    def remote(self) -> str:
+        """Who is at the other end, for people and logs: `address:port`."""
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message. Raises SocketClosed."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Hand a message to the network; waits while the peer does not read. Raises SocketClosed."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection, within a bounded time, also when cancelled; closing twice does nothing."""
+
+
+# --- the stream and the reader under a connection ----------------------------------------------------------------------
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@define(eq=False)
+class _WatchedStream(trio.abc.Stream):
+    """A stream that says when it is over, and knows whether a cancelled send left half a message behind."""
+
+    _stream: trio.abc.Stream
+    on_over: Callable[[], None] = field(default=_nothing, init=False)
+    torn: bool = field(default=False, init=False)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            await self._stream.send_all(data)
+        except trio.Cancelled:
+            self.torn = True
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.on_over()
+            raise
+        if not data:
+            self.on_over()
+        return data
+
+    async def aclose(self) -> None:
+        self.on_over()
+        await self._stream.aclose()
+
+    async def drain(self) -> None:
+        """Send no more; read and drop what still comes, to its end."""
+        try:
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(65536):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return
+
+
+async def _shake_hands(
+    stream: _WatchedStream, nursery: trio.Nursery, start: Callable[[trio.Nursery], Awaitable[Opened]]
+) -> Opened:
+    """Wait for trio-websocket's handshake, or for the end of the stream, which trio-websocket would not notice."""
+    with trio.CancelScope() as scope:
+        stream.on_over = scope.cancel
+        opened = await start(nursery)
+        stream.on_over = _nothing
+        return opened
+    raise ConnectFailed("the other side ended the connection during the WebSocket handshake")
+
+
+async def _read(
+    stream: _WatchedStream,
+    start: Callable[[trio.Nursery], Awaitable[Opened]],
+    ended: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Opened],
+) -> None:
+    """Run trio-websocket's reader task; `task_status` gets the opened connection.
+
+    Raises ConnectFailed before that, and nothing afterwards: a failed reader is seen as a closed connection.
+    """
+    opened: Opened | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            opened = await _shake_hands(stream, nursery, start)
+            task_status.started(opened)
+        # The reader gives up after an oversized message. What is still on its way is dropped here: closing a socket with unread
+        # data resets the connection, and the peer would not learn why.
+        await stream.drain()
+    except BaseExceptionGroup as group:
+        serious = group.split((*_READER_FAILURES, ConnectionRejected, ConnectFailed))[1]
+        if serious is not None:
+            raise
+        if opened is None:
+            raise _connect_failed(group) from None
+    finally:
+        ended.set()
+
+
+def _connect_failed(group: BaseExceptionGroup[BaseException]) -> ConnectFailed:
+    error = group.exceptions[0]
+    if isinstance(error, ConnectFailed):
+        return error
+    if isinstance(error, ConnectionRejected):
+        body = (error.body or b"").decode(errors="replace").strip()
+        said = f": {' '.join(body.split())[:300]}" if body else ""
+        return ConnectFailed(f"the server answered HTTP {error.status_code}{said}", status=error.status_code, body=body)
+    return ConnectFailed(f"the other side does not speak the WebSocket protocol ({error})")
+
+
+@asynccontextmanager
+async def _nursery_of_a_reader() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery whose tasks end with the block; what the block raises leaves as it is, not in a group."""
+    group: BaseExceptionGroup[BaseException] | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as raised:
+        group = raised
+    if group is not None:
+        serious = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+        raise group if len(serious) > 1 else (serious or group.exceptions)[0]
+
+
+# --- an open connection ------------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class _TrioWebSocket:
+    """A `MessageSocket` over trio-websocket."""
+
+    _connection: WebSocketConnection
+    _stream: _WatchedStream
+    _reader_ended: trio.Event
+    remote: str
+    _closed_with: SocketClosed | None = field(default=None, init=False)
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._connection.get_message()
+        except ConnectionClosed as closed:
+            raise self._closed(closed.reason) from None
+
+    async def send(self, message: str | bytes) -> None:
+        try:
+            await self._connection.send_message(message)
+        except ConnectionClosed as closed:
+            raise self._closed(closed.reason) from None
+        except wsproto.utilities.LocalProtocolError:  # the protocol's state is ahead of the connection's
+            raise self._closed(self._connection.closed) from None
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        if self._closed_with is None and self._connection.closed is None:
+            self._closed_with = SocketClosed(code, reason)
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_LIMIT_S):
+                await self._say_goodbye(code, reason)
+            await trio.aclose_forcefully(self._stream)
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        if self._stream.torn:
+            return
+        try:
+            await self._connection.aclose(code, reason or None)
+        except wsproto.utilities.LocalProtocolError:
+            return
+        await self._reader_ended.wait()
+
+    def _closed(self, reason: CloseReason | None) -> SocketClosed:
+        if self._closed_with is not None:
+            return SocketClosed(self._closed_with.code, self._closed_with.reason)
+        if reason is None:
+            return SocketClosed(PROTOCOL_ERROR, "the peer broke the WebSocket protocol")
+        return SocketClosed(reason.code, reason.reason or "")
+
+
+# --- the server's side -------------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Upgrade:
+    """A client's wish for a WebSocket; it is answered once, by `accept` or `reject`."""
+
+    _request: WebSocketRequest
+    _stream: _WatchedStream
+    _reader_ended: trio.Event
+    remote: str
+    socket: MessageSocket | None = field(default=None, init=False)
+    """The open connection, once accepted."""
+    status: int | None = field(default=None, init=False)
+    """The HTTP status of the answer, once given."""
+
+    @property
+    def path(self) -> str:
+        """The request's target: path and query as they were sent."""
+        return self._request.path
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The request's headers, names in lower case; without `host` and the WebSocket's own lists."""
+        return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._request.headers)
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The subprotocols that the client offers."""
+        return self._request.proposed_subprotocols
+
+    async def accept(self, subprotocol: str | None = None) -> MessageSocket:
+        """Open the connection, without extensions, and without a subprotocol unless one of the offered is given.
+
+        Raises SocketClosed when the client has gone.
+        """
+        self.status = 101
+        try:
+            connection = await self._request.accept(subprotocol=subprotocol)
+        except ConnectionClosed as closed:
+            reason = closed.reason
+            raise SocketClosed(reason.code if reason else PROTOCOL_ERROR, "the client left during the handshake") from None
+        self.socket = _TrioWebSocket(connection, self._stream, self._reader_ended, self.remote)
+        return self.socket
+
+    async def reject(self, status: int, text: str) -> None:
+        """Refuse with an HTTP status and a text for people."""
+        self.status = status
+        headers = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Connection", b"close")]
+        try:
+            await self._request.reject(status, extra_headers=headers, body=f"{text}\n".encode())
+        except ConnectionClosed:
+            return
+
+
+@asynccontextmanager
+async def answer_websocket(
+    stream: trio.abc.Stream,
+    *,
+    remote: str = "",
+    max_message_bytes: int = CARRIER_MESSAGE_BYTES,
+    handshake_timeout_s: float = 10.0,
+) -> AsyncIterator[Upgrade]:
+    """Read a client's upgrade request from `stream`; the block answers it and may use the connection; its end closes both.
+
+    `max_message_bytes` counts characters in a text message. Raises ConnectFailed when no valid request comes.
+    """
+    watched, ended = _WatchedStream(stream), trio.Event()
+
+    def start(nursery: trio.Nursery) -> Awaitable[WebSocketRequest]:
+        return wrap_server_stream(nursery, watched, max_message_size=max_message_bytes)
+
+    try:
+        async with _nursery_of_a_reader() as nursery:
+            request: WebSocketRequest | None = None
+            with trio.move_on_after(handshake_timeout_s):
+                request = await nursery.start(_read, watched, start, ended)
+            if request is None:
+                raise ConnectFailed(f"no WebSocket handshake within {handshake_timeout_s:g} s")
+            upgrade = Upgrade(request, watched, ended, remote)
+            try:
+                yield upgrade
+            finally:
+                if upgrade.socket is not None:
+                    await upgrade.socket.close(GOING_AWAY if trio.current_effective_deadline() == -inf else 1000)
+    finally:
+        await trio.aclose_forcefully(watched)
+
+
+# --- the client's side -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    max_message_bytes: int = MODEL_MESSAGE_BYTES,
+    connect_timeout_s: float = 10.0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[MessageSocket]:
+    """Connect to `url` (ws or wss) for the time of the block; its end closes the connection.
+
+    `connect_timeout_s` covers name lookup, TCP, TLS and handshake together. Raises ConnectFailed.
+    """
+    target = Target.of(url)
+    deadline = trio.current_time() + connect_timeout_s
+    stream: trio.abc.Stream | None = None
+    with trio.move_on_at(deadline):
+        stream = await dial(target, ssl_context)
+    if stream is None:
+        raise ConnectFailed(f"cannot connect to {target}: no answer within {connect_timeout_s:g} s")
+    async with client_websocket(
+        stream,
+        target.authority,
+        target.resource,
+        headers,
+        max_message_bytes=max_message_bytes,
+        handshake_timeout_s=max(0.0, deadline - trio.current_time()),
+        name=str(target),
+    ) as socket:
+        yield socket
+
+
+@asynccontextmanager
+async def client_websocket(
+    stream: trio.abc.Stream,
+    host: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    max_message_bytes: int = MODEL_MESSAGE_BYTES,
+    handshake_timeout_s: float = 10.0,
+    name: str = "",
+) -> AsyncIterator[MessageSocket]:
+    """Open a WebSocket over a stream that is already connected, for the time of the block; its end closes both.
+
+    Raises ConnectFailed; `name` stands for the peer in its sentence.
+    """
+    watched, ended = _WatchedStream(stream), trio.Event()
+    extra = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in (headers or {}).items()]
+    peer = name or host
+
+    def start(nursery: trio.Nursery) -> Awaitable[WebSocketConnection]:
+        # The annotation of trio-websocket is narrower than its code: it uses nothing but the Stream interface.
+        return wrap_client_stream(
+            nursery, cast("trio.SocketStream", watched), host, path, extra_headers=extra, max_message_size=max_message_bytes
+        )
+
+    try:
+        async with _nursery_of_a_reader() as nursery:
+            connection: WebSocketConnection | None = None
+            try:
+                with trio.move_on_after(handshake_timeout_s):
+                    connection = await nursery.start(_read, watched, start, ended)
+            except ConnectFailed as failed:
+                raise ConnectFailed(f"cannot connect to {peer}: {failed}", status=failed.status, body=failed.body) from None
+            if connection is None:
+                raise ConnectFailed(f"cannot connect to {peer}: no answer to the WebSocket handshake in time")
+            socket = _TrioWebSocket(connection, watched, ended, peer)
+            try:
+                yield socket
+            finally:
+                await socket.close()
+    finally:
+        await trio.aclose_forcefully(watched)
