@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
+
+from trio_voice.core.events import size_of
 
 
 class Purpose(Enum):
@@ -22,6 +24,8 @@ class Purpose(Enum):
     IDLE_PROMPT = "idle_prompt"
     RETRY = "retry"
     DIGITS = "digits"
+    FAREWELL = "farewell"
+    NOTICE = "notice"
 
 
 class Refusal(Enum):
@@ -46,6 +50,11 @@ class Refusal(Enum):
     NOTHING_ACTIVE = "nothing_active"
     CANCEL_IN_FLIGHT = "cancel_in_flight"
     PAST_RETURN = "past_return"
+    DUPLICATE = "duplicate"
+    TOO_SHORT = "too_short"
+    NOT_COMMITTED = "not_committed"
+    MODEL_DECIDES = "model_decides"
+    TOO_LATE = "too_late"
 
 
 @frozen
@@ -62,7 +71,7 @@ class PlayAudio(Command):
 
     response_id: str
     item_id: str
-    audio: bytes
+    audio: bytes = field(repr=size_of)
 
 
 @frozen
@@ -110,7 +119,7 @@ class AppendAudio(Command):
     """Hand the caller's voice to the model."""
 
     session: int
-    audio: bytes
+    audio: bytes = field(repr=size_of)
 
 
 @frozen

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
+
+
+def size_of(audio: bytes) -> str:
+    """How audio is shown where an event or a command is printed."""
+    return f"<{len(audio)} bytes>"
 
 
 class ResponseStatus(Enum):
@@ -48,7 +53,7 @@ class CallStarted(Event):
 class CallerAudio(Event):
     """A frame of the caller's voice; `level_dbfs` is None for a frame whose level was not measured."""
 
-    audio: bytes
+    audio: bytes = field(repr=size_of)
     level_dbfs: float | None = None
 
 
@@ -152,12 +157,13 @@ class ItemAdded(Event):
 
 @frozen
 class ModelAudio(Event):
-    """A piece of a response's speech, of any length."""
+    """A piece of a response's speech, of any length; `level_dbfs` is its level, for the echo guard."""
 
     session: int
     response_id: str
     item_id: str
-    audio: bytes
+    audio: bytes = field(repr=size_of)
+    level_dbfs: float | None = None
 
 
 @frozen

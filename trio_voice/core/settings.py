@@ -85,6 +85,12 @@ class CallSettings:
     mark_grace_s: float = _seconds(2.0)
     """A mark that is not echoed this long after its audio should have been heard is taken as played."""
 
+    # --- digits and injected texts
+    digits_pause_s: float = _seconds(1.5)
+    """Pressed keys are handed to the model together after this pause, or at once after a #."""
+    injected_text_wait_s: float = _seconds(2.0)
+    """How long a text to be spoken waits for the active response before it cuts it off."""
+
     # --- end of the call
     hang_up_fallback_s: float = _seconds(6.0)
     """A polite hang-up happens this long after it was asked for, if the goodbye's mark never comes."""
@@ -98,15 +104,37 @@ class CallSettings:
     """Silence of both sides after which the agent asks whether the caller is still there; 0: never."""
     idle_prompts: int = field(default=2, validator=validators.ge(0))
     """How many such prompts; after them the call is ended politely."""
+    speech_limit_s: float = _seconds(60.0)
+    """Speech that is never reported to stop is taken as over after this time."""
+    commit_limit_s: float = _seconds(1.0)
+    """A turn that ended and is not committed by the model within this time is dropped."""
+    media_limit_s: float = _seconds(30.0)
+    """A carrier that sends no audio for this long is taken as gone."""
     longest_call_s: float = _seconds(3600.0)
     """The longest call; it is announced before it ends."""
     longest_call_notice_s: float = _seconds(30.0)
     """How long before its end the longest call is announced."""
 
     # --- the model's session
+    session_ready_limit_s: float = _seconds(10.0)
+    """How long the opening of a session may take."""
+    gap_audio_ms: int = field(default=5000, validator=validators.ge(0))
+    """How much of the caller's voice is kept while there is no session; older audio is dropped."""
     reconnect_limit_s: float = _seconds(10.0)
     """How long a call lives without a model session before it is ended with an apology."""
     reconnect_backoff_s: float = _seconds(0.25)
     """The pause before the second attempt to reconnect; it doubles with each."""
     session_age_limit_s: float = _seconds(55 * 60.0)
     """A session is renewed between turns once it is this old (OpenAI ends it after 60 minutes)."""
+
+
+@frozen(kw_only=True)
+class Wording:
+    """What the model is told in the moments that the caller did not bring about. Each text is an instruction for one reply."""
+
+    greeting: str = "Greet the caller in one short sentence and ask how you can help."
+    idle_prompt: str = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
+    farewell: str = "Say goodbye to the caller in one short sentence."
+    notice: str = "Tell the caller in one short sentence that this call has to end in less than a minute."
+    injected_text: str = "Say exactly this to the caller, and nothing else: {text}"
+    digits: str = "The caller pressed these keys: {digits}"

@@ -1,0 +1,56 @@
+"""Is what comes back the agent's own voice?
+
+A telephone line returns some of what it plays. How much is the *echo return loss*: the agent's level minus that of its echo, in
+dB. We know what the caller is hearing, so a frame of the caller's counts as somebody speaking only when it is louder than the
+echo could be: above the agent's level of the last 300 ms, less the loss, plus a margin of 6 dB.
+
+The loss is learned while the agent is heard: the 20th percentile of (agent - caller) over the last 5 s. A low percentile, because
+in most frames the echo is weaker than its worst. Learning stops while the caller is accepted as speaking. It starts at 18 dB and
+is kept between 6 and 30 dB. Below a true loss of about 15 dB, or with a very quiet caller, a line needs an echo canceller.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+
+from attrs import define, field
+
+START_DB = 18.0
+LOWEST_DB = 6.0
+HIGHEST_DB = 30.0
+MARGIN_DB = 6.0
+WINDOW_FRAMES = 250
+FEWEST_FRAMES = 25
+AUDIBLE_DBFS = -45.0
+
+
+@define
+class EchoGuard:
+    """A running estimate of the echo return loss; one caller's frame at a time."""
+
+    _losses: deque[float] = field(factory=deque, init=False)
+    _sorted: list[float] = field(factory=list, init=False)
+
+    @property
+    def return_loss_db(self) -> float:
+        """The estimate, in dB."""
+        if len(self._sorted) < FEWEST_FRAMES:
+            return START_DB
+        return min(max(self._sorted[len(self._sorted) // 5], LOWEST_DB), HIGHEST_DB)
+
+    def is_louder_than_echo(self, caller_dbfs: float, agent_dbfs: float | None) -> bool:
+        """Whether a frame of this level is more than the agent's echo could be; True when the agent is not audible."""
+        if agent_dbfs is None or agent_dbfs < AUDIBLE_DBFS:
+            return True
+        return caller_dbfs > agent_dbfs - self.return_loss_db + MARGIN_DB
+
+    def learn(self, caller_dbfs: float, agent_dbfs: float | None) -> None:
+        """Take a frame in that is not the caller's speech."""
+        if agent_dbfs is None or agent_dbfs < AUDIBLE_DBFS:
+            return
+        if len(self._losses) == WINDOW_FRAMES:
+            del self._sorted[bisect_left(self._sorted, self._losses.popleft())]
+        loss = agent_dbfs - caller_dbfs
+        self._losses.append(loss)
+        insort(self._sorted, loss)

@@ -1,0 +1,74 @@
+"""Is this speech a barge-in?
+
+The model's voice detector says that somebody speaks. Whether that interrupts the agent is decided here, from what the line has
+taught us: its noise floor (until that is known, nothing interrupts), the time of the last barge-in (a burst of reports is one
+barge-in), whether the caller has spoken a turn of their own, how far the caller's level is above the floor, and whether it is
+more than the agent's own echo.
+
+A refusal for the level or the echo can pass: a caller who begins softly, or under the agent's echo, is looked at again with every
+frame while the detector says that speech goes on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import define, field
+
+from trio_voice.audio.floor import NoiseFloor
+from trio_voice.core.commands import Refusal
+from trio_voice.core.echo import EchoGuard
+from trio_voice.core.settings import CallSettings
+from trio_voice.core.standing import Standing
+from trio_voice.core.states import TurnState
+
+RECENT_FRAMES = 5
+LOUD_FRAMES = 4
+CAN_PASS = frozenset({Refusal.ECHO, Refusal.BELOW_LEVEL})
+
+
+@define
+class BargeInGate:
+    """Decides about speech-started events; learns from every frame whose level was measured."""
+
+    settings: CallSettings
+    standing: Standing
+    floor: NoiseFloor = field(factory=NoiseFloor, init=False)
+    echo: EchoGuard = field(factory=EchoGuard, init=False)
+    denied: Refusal | None = field(default=None, init=False)
+    turns_spoken: int = field(default=0, init=False)
+    _recent: deque[float] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
+    _louder: deque[bool] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
+    _cooldown_until: float = field(default=float("-inf"), init=False)
+
+    def hear(self, level_dbfs: float, agent_dbfs: float | None) -> None:
+        """Take the level of one caller's frame in, with what the agent was heard to say meanwhile."""
+        self.floor.add(level_dbfs)
+        self._recent.append(level_dbfs)
+        louder = self.echo.is_louder_than_echo(level_dbfs, agent_dbfs)
+        self._louder.append(louder)
+        if not (self.standing.turn is TurnState.SPEAKING and self.denied is None):
+            self.echo.learn(level_dbfs, agent_dbfs)
+        if self.floor.usable_frames >= self.settings.calibration_min_frames:
+            self.standing.calibrated = True
+
+    def refusal(self, now: float) -> Refusal | None:
+        """Why speech that is reported now does not interrupt the agent; None if it does."""
+        settings = self.settings
+        if not self.standing.calibrated:
+            return Refusal.NOT_CALIBRATED
+        if now < self._cooldown_until:
+            return Refusal.COOLDOWN
+        if settings.require_user_has_spoken and not self.turns_spoken:
+            return Refusal.NOT_SPOKEN_YET
+        wanted_db = settings.barge_in_min_level_db
+        if wanted_db is not None and self._recent and max(self._recent) < self.floor.dbfs + wanted_db:
+            return Refusal.BELOW_LEVEL
+        if settings.echo_guard and self._louder and sum(self._louder) < min(LOUD_FRAMES, len(self._louder)):
+            return Refusal.ECHO
+        return None
+
+    def acted(self, now: float) -> None:
+        """A barge-in took effect."""
+        self.denied = None
+        self._cooldown_until = now + self.settings.cancel_cooldown_s

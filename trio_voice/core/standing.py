@@ -1,0 +1,17 @@
+"""The three state variables of a call, in one place, so that nothing can disagree with them."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from trio_voice.core.states import CallState, TurnState
+
+
+@define
+class Standing:
+    """Where a call stands. `session` is the number of the Realtime session that may be talked to; None while there is none."""
+
+    call: CallState = CallState.CONNECTING
+    turn: TurnState = TurnState.QUIET
+    session: int | None = None
+    calibrated: bool = False

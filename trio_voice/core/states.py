@@ -1,0 +1,171 @@
+"""The state machines of a call, as tables.
+
+There are three, and every one of them is one variable whose value is a member of an enum. What an event means depends on those
+three values and on the facts beside them (which response, which item, how much was heard), never on a flag.
+
+The response machine: may we ask, may we cancel?
+------------------------------------------------
+The Realtime protocol allows one active response in a conversation. `response.create` is answered, after a while, by
+`response.created` or by an error; `response.cancel` by `response.done` or by an error; and the caller can begin to speak at any
+moment between. Five of the six states are the five things that can be true about "the" response:
+
+    IDLE        none is in progress, none is asked for
+    REQUESTED   response.create has left, response.created has not come: there is no id yet
+    DOOMED      as REQUESTED, but the caller has begun to speak: it will be cancelled the moment its id is known
+    ACTIVE      in progress, id known
+    CANCELLING  response.cancel has left, response.done has not come
+
+and the sixth is what a peer that disagrees with us forces:
+
+    BLOCKED     our create was refused because a response is active that we were never told of; we wait for its end
+
+The signals are what can happen to it. Those ending in `_SENT` are ours: sending one in a state where the table has no
+transition is a bug in trio-voice (`LocalProtocolError`). The others come from the peer, from the socket or from a deadline:
+where the table has no transition, the peer broke its protocol (`RemoteProtocolError`): it is journalled, the session is replaced,
+and the call goes on.
+
+Before a signal reaches the table it is matched by response id, as the wire's order is not the machine's: `response.done` of a
+cancelled response may come after the next `response.created`, and a duplicate or a straggler names a response that is already
+remembered as over. Those never become signals. A deadline leads out of every state but IDLE (GIVEN_UP; from ACTIVE by way of a
+cancel).
+
+A cancel that could not be sent goes back to ACTIVE, so that the next barge-in may cancel again; one that was sent is never sent
+again. `response_cancel_not_active` means that the response ended while our cancel was on its way: it is over.
+
+With `turns = "model"` the model creates and cancels by itself, and the table only mirrors it: there a `response.created` while
+another response is in progress is legal, because the model's own cancel may be reported late (`MIRROR`).
+
+The call machine: who owns the line?
+------------------------------------
+    CONNECTING  the caller is there, the model's session is not
+    GREETING    the greeting is being asked for, generated or heard: the lock holds
+    CONVERSING  the usual state
+    GOODBYE     the call shall end when what is being said has been heard; a caller who speaks may keep it
+    LEAVING     the call cannot go on: an apology is heard, then it ends; nobody can keep it
+    HANGING_UP  the hang-up has been commanded; nothing but the close follows
+    CLOSED      the end
+
+What a request for a response is told in each of them is `REFUSALS`: the lock, the pending hang-up and the closing of a call are
+not flags beside the guard but the state that it looks at.
+
+The turn machine: what does the caller do?
+------------------------------------------
+    QUIET       nothing
+    SPEAKING    speech-started came, speech-stopped did not
+    ENDING      speech stopped and the turn-end deadline runs; speech that resumes now continues the same turn
+    COMMITTING  the turn-end deadline has passed, but the model has not committed the audio yet
+    OWED        the turn is committed and a reply is owed; the watchdog runs
+
+What is not in the tables
+-------------------------
+How much the caller has heard (`playback`), whether a speech-started is a barge-in (`gate`), and the numbers of the sessions
+(`sessions`). A session that is lost sends the response machine SESSION_ENDED from any state; the other two machines do not
+notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from trio_voice.core.commands import Refusal
+
+
+class ResponseState(Enum):
+    """See the theory above."""
+
+    IDLE = "idle"
+    REQUESTED = "requested"
+    DOOMED = "doomed"
+    ACTIVE = "active"
+    CANCELLING = "cancelling"
+    BLOCKED = "blocked"
+
+
+class Signal(Enum):
+    """What happens to the response machine."""
+
+    CREATE_SENT = "create sent"
+    CREATED = "created"
+    DOOMED = "doomed"
+    CANCEL_SENT = "cancel sent"
+    DONE = "done"
+    CREATE_REFUSED = "create refused"
+    CREATE_BLOCKED = "create refused: one is active"
+    CANCEL_REFUSED = "cancel refused: not active"
+    CREATE_UNSENT = "create could not be sent"
+    CANCEL_UNSENT = "cancel could not be sent"
+    GIVEN_UP = "deadline passed"
+    SESSION_ENDED = "session ended"
+
+
+class Fault(Enum):
+    """A cell without a transition: whose fault it is that we came here."""
+
+    OURS = "ours"
+    PEERS = "the peer's"
+
+
+OURS, PEERS = Fault.OURS, Fault.PEERS
+Cell = ResponseState | Fault
+
+# fmt: off
+_IDLE, _REQ, _DOOM, _ACT, _CANC, _BLOCK = ResponseState
+_ROWS: Mapping[Signal, tuple[Cell, ...]] = {
+    #                       IDLE   REQUESTED  DOOMED  ACTIVE  CANCELLING  BLOCKED
+    Signal.CREATE_SENT:    (_REQ,  OURS,      OURS,   OURS,   OURS,       OURS),
+    Signal.CREATED:        (_ACT,  _ACT,      _ACT,   PEERS,  PEERS,      _ACT),
+    Signal.DOOMED:         (OURS,  _DOOM,     _DOOM,  OURS,   OURS,       _BLOCK),
+    Signal.CANCEL_SENT:    (OURS,  OURS,      OURS,   _CANC,  OURS,       _CANC),
+    Signal.DONE:           (_IDLE, _REQ,      _DOOM,  _IDLE,  _IDLE,      _IDLE),
+    Signal.CREATE_REFUSED: (_IDLE, _IDLE,     _IDLE,  _ACT,   _CANC,      _BLOCK),
+    Signal.CREATE_BLOCKED: (_IDLE, _BLOCK,    _BLOCK, _ACT,   _CANC,      _BLOCK),
+    Signal.CANCEL_REFUSED: (_IDLE, _REQ,      _DOOM,  _ACT,   _IDLE,      _BLOCK),
+    Signal.CREATE_UNSENT:  (_IDLE, _IDLE,     _IDLE,  _ACT,   _CANC,      _BLOCK),
+    Signal.CANCEL_UNSENT:  (_IDLE, _REQ,      _DOOM,  _ACT,   _ACT,       _BLOCK),
+    Signal.GIVEN_UP:       (OURS,  _IDLE,     _IDLE,  OURS,   _IDLE,      _IDLE),
+    Signal.SESSION_ENDED:  (_IDLE, _IDLE,     _IDLE,  _IDLE,  _IDLE,      _IDLE),
+}
+# fmt: on
+
+RESPONSE_TABLE: Mapping[Signal, Mapping[ResponseState, Cell]] = {
+    signal: dict(zip(ResponseState, row, strict=True)) for signal, row in _ROWS.items()
+}
+
+MIRROR_TABLE: Mapping[Signal, Mapping[ResponseState, Cell]] = {
+    **RESPONSE_TABLE,
+    Signal.CREATED: dict.fromkeys(ResponseState, ResponseState.ACTIVE),
+}
+
+
+class CallState(Enum):
+    """See the theory above."""
+
+    CONNECTING = "connecting"
+    GREETING = "greeting"
+    CONVERSING = "conversing"
+    GOODBYE = "goodbye"
+    LEAVING = "leaving"
+    HANGING_UP = "hanging_up"
+    CLOSED = "closed"
+
+
+REFUSALS: Mapping[CallState, Refusal | None] = {
+    CallState.CONNECTING: Refusal.NO_SESSION,
+    CallState.GREETING: Refusal.GREETING_LOCK,
+    CallState.CONVERSING: None,
+    CallState.GOODBYE: Refusal.HANG_UP_PENDING,
+    CallState.LEAVING: Refusal.CLOSING,
+    CallState.HANGING_UP: Refusal.CLOSING,
+    CallState.CLOSED: Refusal.CLOSING,
+}
+
+
+class TurnState(Enum):
+    """See the theory above."""
+
+    QUIET = "quiet"
+    SPEAKING = "speaking"
+    ENDING = "ending"
+    COMMITTING = "committing"
+    OWED = "owed"

@@ -1,0 +1,73 @@
+"""The caller's turns: when one has ended, and that it is answered. The states are in `states`."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from trio_voice.core.deadlines import Deadlines, Timer
+from trio_voice.core.settings import CallSettings
+from trio_voice.core.standing import Standing
+from trio_voice.core.states import TurnState
+
+
+@define
+class CallerTurn:
+    """The current turn. Its state lives in `standing.turn`; the methods move it and set the deadlines that lead out of it."""
+
+    settings: CallSettings
+    standing: Standing
+    deadlines: Deadlines
+    items: list[str] = field(factory=list, init=False)
+    asked_again: int = field(default=0, init=False)
+
+    def speech_started(self, now: float) -> None:
+        """The caller speaks; an utterance that had ended but was not answered yet goes on."""
+        self._enter(TurnState.SPEAKING)
+        self.deadlines.set(Timer.SPEECH_LIMIT, now + self.settings.speech_limit_s)
+
+    def speech_stopped(self, now: float) -> bool:
+        """The caller fell silent; False for a report that fits nothing."""
+        if self.standing.turn is not TurnState.SPEAKING:
+            return False
+        self._enter(TurnState.ENDING)
+        self.deadlines.set(Timer.TURN_END, now + self.settings.turn_end_s)
+        return True
+
+    def committed(self, item_id: str) -> bool:
+        """The model took the utterance into the conversation; True when a reply is to be asked for at once."""
+        if item_id in self.items:
+            return False
+        self.items.append(item_id)
+        if self.standing.turn not in (TurnState.COMMITTING, TurnState.QUIET):
+            return False
+        self._enter(TurnState.OWED)
+        return True
+
+    def ended(self, now: float) -> bool:
+        """The turn-end deadline or the speech limit passed; True: ask for a reply now, False: the commit is awaited."""
+        if self.items:
+            self._enter(TurnState.OWED)
+            return True
+        self._enter(TurnState.COMMITTING)
+        self.deadlines.set(Timer.COMMIT, now + self.settings.commit_limit_s)
+        return False
+
+    def asked(self, now: float) -> None:
+        """A reply has been asked for (or its request waits): from now on the watchdog looks after it."""
+        if self.standing.turn is TurnState.OWED:
+            self.deadlines.set(Timer.WATCHDOG, now + self.settings.watchdog_s)
+
+    def answered(self) -> None:
+        """A response to the turn began."""
+        if self.standing.turn is TurnState.OWED:
+            self.dropped()
+
+    def dropped(self) -> None:
+        """The turn is over, answered or not."""
+        self._enter(TurnState.QUIET)
+        self.items.clear()
+        self.asked_again = 0
+
+    def _enter(self, state: TurnState) -> None:
+        self.standing.turn = state
+        self.deadlines.cancel(Timer.TURN_END, Timer.COMMIT, Timer.WATCHDOG, Timer.SPEECH_LIMIT)
