@@ -8,6 +8,7 @@ ones alias. `resample_pcm16` does whole recordings at any rates.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -64,22 +65,74 @@ class Downsampler24To8:
         return _to_pcm16(windows @ _FIR[::-1])
 
 
+@define
+class Resampler:
+    """Any rate in, any rate out, as a stream: a windowed sinc over 16 zero crossings either side, in exact fractions.
+
+    It keeps about 16 samples of the lower rate back (`flush` gives them), which is 2 ms at 8000 Hz: for recordings and local
+    voices; a call's own audio goes through the two above.
+    """
+
+    from_hz: int
+    to_hz: int
+    _up: int = field(init=False)
+    _down: int = field(init=False)
+    _half: int = field(init=False)
+    _kernel: npt.NDArray[np.float64] = field(init=False)  # (phases, taps)
+    _held: npt.NDArray[np.float64] = field(init=False)  # input from sample `_held_from` on
+    _held_from: int = field(init=False)
+    _given: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        common = math.gcd(self.from_hz, self.to_hz)
+        self._up, self._down = self.to_hz // common, self.from_hz // common
+        self._kernel = _sinc_kernel(self._up, self._down)
+        self._half = self._kernel.shape[1] // 2
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._held = np.zeros(self._half - 1)
+        self._held_from = 1 - self._half
+        self._given = 0
+
+    def convert(self, pcm16: bytes) -> bytes:
+        """Take samples in and return those that are settled by now."""
+        self._held = np.concatenate([self._held, np.frombuffer(pcm16, "<i2").astype(np.float64)])
+        settled = self._held_from + len(self._held) - self._half  # inputs up to here (excluded) have all their neighbours
+        end = max(self._given, -(-settled * self._up // self._down))
+        at = np.arange(self._given, end) * self._down
+        first = at // self._up - self._half + 1 - self._held_from
+        windows = self._held[first[:, None] + np.arange(2 * self._half)[None, :]]
+        converted = _to_pcm16(np.einsum("ij,ij->i", windows, self._kernel[at % self._up]))
+        self._given = end
+        done = min(len(self._held), max(0, end * self._down // self._up - self._half + 1 - self._held_from))
+        self._held = self._held[done:]
+        self._held_from += done
+        return converted
+
+    def flush(self) -> bytes:
+        """Return what is left of the stream, and be ready for the next one."""
+        rest = self.convert(bytes(2 * self._half))
+        self._start_afresh()
+        return rest
+
+
+@lru_cache(maxsize=32)
+def _sinc_kernel(up: int, down: int) -> npt.NDArray[np.float64]:
+    """One row of taps for each of the `up` positions between two input samples; each row passes a constant unchanged."""
+    scale = min(1.0, up / down) * 0.95
+    half = math.ceil(16 / scale)
+    distance = np.arange(up)[:, None] / up - np.arange(-half + 1, half + 1)[None, :]
+    kernel = np.sinc(scale * distance) * np.cos(np.pi * distance / (2 * half)).clip(0) ** 2
+    return np.asarray(kernel / kernel.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
 def resample_pcm16(pcm16: bytes, from_hz: int, to_hz: int) -> bytes:
-    """Convert a whole recording between any two rates with a windowed-sinc interpolation (not for streaming)."""
+    """Convert a whole recording between any two rates; the length is that of the recording, rounded down to a sample."""
     if from_hz == to_hz:
         return pcm16
-    source = np.frombuffer(pcm16, "<i2").astype(np.float64)
-    if not len(source):
-        return b""
-    scale = min(1.0, to_hz / from_hz) * 0.95
-    half = math.ceil(16 / scale)
-    padded = np.concatenate([np.zeros(half), source, np.zeros(half + 1)])
-    offsets = np.arange(-half + 1, half + 1)
-    result = np.empty(len(source) * to_hz // from_hz)
-    for begin in range(0, len(result), 16384):  # in blocks, so that a long recording needs little memory
-        at = np.arange(begin, min(begin + 16384, len(result))) * (from_hz / to_hz)
-        base = np.floor(at).astype(np.int64)
-        distance = (at - base)[:, None] - offsets[None, :]
-        kernel = scale * np.sinc(scale * distance) * np.cos(np.pi * distance / (2 * half)).clip(0) ** 2
-        result[begin : begin + len(at)] = (padded[base[:, None] + half + offsets[None, :]] * kernel).sum(axis=1)
-    return _to_pcm16(result)
+    resampler = Resampler(from_hz, to_hz)
+    block = 2 * max(1, from_hz)  # a second at a time, so that a long recording needs little memory
+    parts = [resampler.convert(pcm16[begin : begin + block]) for begin in range(0, len(pcm16), block)]
+    whole = b"".join(parts) + resampler.flush()
+    return whole[: len(pcm16) // 2 * to_hz // from_hz * 2]
