@@ -1,1 +1,4 @@
-"""The embedded Realtime server. It imports only audio and errors: a server that shared our codec would agree with our mistakes."""
+"""The embedded Realtime server.
+
+It imports only audio and errors: a server that shared our codec would agree with our mistakes.
+"""

@@ -1,0 +1,35 @@
+"""Identifiers as the Realtime wire writes them: a prefix and 21 characters out of `[A-Za-z0-9]` (`call_`: 16)."""
+
+from __future__ import annotations
+
+import random
+import string
+
+from attrs import define
+
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTH = 21
+_CALL_LENGTH = 16
+_CHARACTERS_OF_A_BLOCK = 64
+
+
+@define
+class Identifiers:
+    """A source of identifiers; the randomness is given, so that a test can repeat a session to the letter.
+
+    Characters are drawn in blocks: a busy server writes thousands of events a second, each with an identifier of its own.
+    """
+
+    _random: random.Random
+    _pool: str = ""
+    _used: int = 0
+
+    def new(self, prefix: str) -> str:
+        """Return a fresh identifier such as `event_E7VIlWXBhzDMiXFfysYod`; prefixes: event, item, resp, conv, sess, call."""
+        length = _CALL_LENGTH if prefix == "call" else _LENGTH
+        if self._used + length > len(self._pool):
+            self._pool = "".join(self._random.choices(_ALPHABET, k=_LENGTH * _CHARACTERS_OF_A_BLOCK))
+            self._used = 0
+        start = self._used
+        self._used += length
+        return f"{prefix}_{self._pool[start : self._used]}"

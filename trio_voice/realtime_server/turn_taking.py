@@ -1,0 +1,241 @@
+"""From appended audio to turns: hearing, speech events, commits, the caller's transcript, and the idle timeout.
+
+Source: OpenAI Realtime API reference; the order of events as seen on the service's wire.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+
+from trio_voice.realtime_server.agenda import Agenda
+from trio_voice.realtime_server.answers import Thinking
+from trio_voice.realtime_server.audio_formats import Converter, format_of, to_hearing
+from trio_voice.realtime_server.conversation import Conversation, Item
+from trio_voice.realtime_server.events import EventSink
+from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
+from trio_voice.realtime_server.input_audio import InputAudio
+from trio_voice.realtime_server.output_items import word_pieces
+from trio_voice.realtime_server.switches import Switches
+
+_SEMANTIC_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
+"""semantic_vad waits for the sentence's end by meaning; here by a silence that is longer the less eager it is."""
+_HEARING_FRAME_MS = 32
+_IDLE_PROMPT = (
+    "No speech was detected for a while. The caller may be silent, or the audio may not reach you: check the last audio, and "
+    "follow up with the caller."
+)
+
+
+def hearing_settings(turn_detection: dict[str, Any]) -> HearingSettings:
+    """Translate a session's `turn_detection`."""
+    if turn_detection["type"] == "semantic_vad":
+        return HearingSettings(silence_duration_ms=_SEMANTIC_SILENCE_MS[turn_detection["eagerness"]])
+    return HearingSettings(
+        threshold=float(turn_detection["threshold"]),
+        prefix_padding_ms=turn_detection["prefix_padding_ms"],
+        silence_duration_ms=turn_detection["silence_duration_ms"],
+    )
+
+
+@define
+class TurnTaking:
+    """The input side of a session."""
+
+    sink: EventSink
+    agenda: Agenda
+    conversation: Conversation
+    thinking: Thinking
+    switches: Switches
+    audio: InputAudio
+    new_hearing: Callable[[HearingSettings], Hearing]
+    _random: random.Random
+    turn_detection: dict[str, Any] | None = field(default=None, init=False)
+    transcription: dict[str, Any] | None = field(default=None, init=False)
+    spoken_item_id: str | None = field(default=None, init=False)
+    """The item of a turn that has begun and is not committed."""
+    _hearing: Hearing | None = field(default=None, init=False)
+    _hearing_began_ms: float = field(default=0.0, init=False)
+    _converter: Converter = field(init=False)
+    _start_ms: int = field(default=0, init=False)
+    _idle_from_ms: float | None = field(default=None, init=False)
+    _idle_start_ms: float = field(default=0.0, init=False)
+    _turns: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._converter = to_hearing(self.audio.format)
+
+    # --- settings --------------------------------------------------------------------------------------------------
+
+    def configure(self, audio_input: dict[str, Any]) -> None:
+        """Take the session's `audio.input` over."""
+        new_format = format_of(audio_input["format"])
+        if new_format is not self.audio.format:
+            self.audio.change_format(new_format)
+            self._converter = to_hearing(new_format)
+        self.transcription = audio_input["transcription"]
+        if audio_input["turn_detection"] == self.turn_detection:
+            return
+        self.turn_detection = audio_input["turn_detection"]
+        if self.turn_detection is None:
+            self._hearing = None
+            self.spoken_item_id = None
+        elif self._hearing is None:
+            self._hearing = self.new_hearing(hearing_settings(self.turn_detection))
+            self._hearing_began_ms = self.audio.clock_ms
+        else:
+            self._hearing.settings = hearing_settings(self.turn_detection)
+
+    @property
+    def _flags(self) -> dict[str, Any]:
+        return self.turn_detection or {}
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether speech cancels the active response."""
+        return bool(self._flags.get("interrupt_response"))
+
+    @property
+    def answers(self) -> bool:
+        """Whether a turn's end asks for a response."""
+        return bool(self._flags.get("create_response"))
+
+    @property
+    def _padding_ms(self) -> int | None:
+        """What a commit may take when detection is on and nobody speaks; None: everything."""
+        if self._hearing is None or self.spoken_item_id is not None:
+            return None
+        return self._hearing.settings.prefix_padding_ms
+
+    # --- audio -----------------------------------------------------------------------------------------------------
+
+    def append(self, audio: bytes, now: float, on_speech: Callable[[], None], on_turn: Callable[[], None]) -> None:
+        """Take audio in; `on_speech` when speech begins, `on_turn` when a turn has been committed by the detector."""
+        self.audio.append(audio)
+        if self._hearing is None:
+            return
+        for heard in self._hearing.hear(self._converter.convert(audio)):
+            if isinstance(heard, SpeechBegan):
+                self._speech_began(self._on_clock(heard.audio_start_ms))
+                on_speech()
+            else:
+                self._speech_ended(self._on_clock(heard.audio_end_ms), now)
+                on_turn()
+        if self.spoken_item_id is None:
+            self.audio.keep_last(self._hearing.settings.prefix_padding_ms)
+
+    def _on_clock(self, hearing_ms: int) -> int:
+        return round(self._hearing_began_ms) + hearing_ms
+
+    def _speech_began(self, start_ms: int) -> None:
+        self._start_ms = start_ms
+        self._idle_from_ms = None
+        self.spoken_item_id = self.sink.ids.new("item")
+        self.sink.send("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self.spoken_item_id)
+
+    def _speech_ended(self, end_ms: int, now: float) -> None:
+        assert self.spoken_item_id is not None
+        assert self._hearing is not None
+        item_id, self.spoken_item_id = self.spoken_item_id, None
+        settings = self._hearing.settings
+        self.sink.send("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
+        spoken_from_ms = self._start_ms + min(settings.prefix_padding_ms, self._start_ms)
+        spoken_ms = max(0, end_ms - settings.silence_duration_ms - spoken_from_ms)
+        self._commit(item_id, self.audio.take(self._start_ms, end_ms), spoken_ms, now)
+
+    def commit(self, now: float) -> None:
+        """Obey an `input_audio_buffer.commit`. Raises ClientError with less than 100 ms in the buffer."""
+        self.audio.check_commit(self._padding_ms)
+        padding_ms = self._padding_ms
+        item_id, self.spoken_item_id = self.spoken_item_id or self.sink.ids.new("item"), None
+        audio = self.audio.take(None if padding_ms is None else self.audio.clock_ms - padding_ms)
+        if self._hearing is not None:
+            self._hearing.reset()
+        self._commit(item_id, audio, len(audio) // self.audio.format.bytes_per_ms, now)
+
+    def clear(self) -> None:
+        """Obey an `input_audio_buffer.clear`: a turn that had begun is dropped without a word."""
+        self.audio.clear()
+        self.spoken_item_id = None
+        if self._hearing is not None:
+            self._hearing.reset()
+        self.sink.send("input_audio_buffer.cleared")
+
+    def _commit(self, item_id: str, audio: bytes, spoken_ms: int, now: float) -> None:
+        self._turns += 1
+        duration_ms = len(audio) // self.audio.format.bytes_per_ms
+        body = {
+            "id": item_id,
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        item = Item(body, bytearray(audio), self.audio.format.item_name, duration_ms, spoken_ms)
+        self.sink.send("input_audio_buffer.committed", previous_item_id=self.conversation.last_id, item_id=item_id)
+        self.add_item(item)
+        if self.transcription is not None:
+            self._transcribe(item, self.thinking.heard(self._turns, spoken_ms), now)
+
+    def add_item(self, item: Item, after: str | None = None) -> None:
+        """Add an item and say so twice. Raises ClientError when there is no item `after`."""
+        previous_id = self.conversation.add(item, after)
+        self.sink.send("conversation.item.added", previous_item_id=previous_id, item=item.body.copy())
+        quirk = self.switches.first_predecessor_is_null and self.conversation.is_first(previous_id)
+        self.sink.send("conversation.item.done", previous_item_id=None if quirk else previous_id, item=item.body.copy())
+
+    # --- the caller's words ----------------------------------------------------------------------------------------
+
+    def _transcribe(self, item: Item, transcript: str, now: float) -> None:
+        switches = self.switches
+        wait_ms = self._random.uniform(
+            switches.transcription_least_ms, max(switches.transcription_least_ms, switches.transcription_most_ms)
+        )
+        kind = "conversation.item.input_audio_transcription"
+        place: dict[str, Any] = {"item_id": item.id, "content_index": 0}
+        pieces = word_pieces(transcript)
+        for index, piece in enumerate(pieces):
+            at = now + wait_ms / 1000 * (index + 1) / (len(pieces) + 1)
+            self.agenda.add(at, partial(self.sink.send_text_delta, f"{kind}.delta", **place, delta=piece))
+        seconds = -(-item.audio_ms // 1000)
+
+        def complete() -> None:
+            item.body["content"] = [{"type": "input_audio", "transcript": transcript}]
+            self.sink.send(f"{kind}.completed", **place, transcript=transcript, usage={"type": "duration", "seconds": seconds})
+
+        self.agenda.add(now + wait_ms / 1000, complete)
+
+    # --- nobody speaks ---------------------------------------------------------------------------------------------
+
+    def response_ended(self, audio_ms: int) -> None:
+        """Start the idle clock: it counts appended audio, from now on and after the response has been heard."""
+        self._idle_from_ms = self.audio.clock_ms + audio_ms
+
+    def idle_due(self) -> bool:
+        """Whether the idle timeout has passed."""
+        timeout_ms = self._flags.get("idle_timeout_ms")
+        if timeout_ms is None or self._idle_from_ms is None or self.spoken_item_id is not None:
+            return False
+        return self.audio.clock_ms >= self._idle_from_ms + float(timeout_ms)
+
+    def trigger_idle(self, now: float) -> None:
+        """Tell the timeout, and commit the silence as an (empty) turn."""
+        assert self._idle_from_ms is not None
+        start_ms = int(self._idle_from_ms) // _HEARING_FRAME_MS * _HEARING_FRAME_MS
+        end_ms = int(self.audio.clock_ms) // _HEARING_FRAME_MS * _HEARING_FRAME_MS
+        self._idle_from_ms = None
+        item_id = self.sink.ids.new("item")
+        self.sink.send("input_audio_buffer.timeout_triggered", audio_start_ms=start_ms, audio_end_ms=end_ms, item_id=item_id)
+        body = {
+            "id": self.sink.ids.new("item"),
+            "type": "message",
+            "status": "completed",
+            "role": "system",
+            "content": [{"type": "input_text", "text": _IDLE_PROMPT}],
+        }
+        self.add_item(Item(body))
+        self._commit(item_id, self.audio.take(start_ms), 0, now)
