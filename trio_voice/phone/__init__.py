@@ -1,1 +1,1 @@
-"""A real media-stream caller: reads a WAV, speaks, listens, writes what it heard."""
+"""A real media-stream caller: speaks, listens like a person, and keeps what it heard."""
