@@ -253,6 +253,7 @@ async def test_a_cancelled_send_leaves_half_a_message_so_the_connection_is_cut_w
 
 async def test_a_cancelled_server_says_that_it_goes_away(autojump_clock: trio.testing.MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
+    left = trio.Event()
 
     async def serve(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope() as scope:
@@ -260,12 +261,16 @@ async def test_a_cancelled_server_says_that_it_goes_away(autojump_clock: trio.te
                 socket = await upgrade.accept()
                 task_status.started(scope)
                 await socket.receive()
+        left.set()
 
     async with trio.open_nursery() as nursery, client_websocket_later(near) as connect:
         scope = await nursery.start(serve)
         client = await connect()
+        began = trio.current_time()
         scope.cancel()
         assert await ended(client) == (1001, "")
+        await left.wait()
+        assert trio.current_time() == began
 
 
 @asynccontextmanager

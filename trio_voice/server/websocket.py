@@ -161,33 +161,44 @@ async def _shake_hands(
     raise ConnectFailed("the other side ended the connection during the WebSocket handshake")
 
 
-async def _read(
-    stream: _WatchedStream,
-    start: Callable[[trio.Nursery], Awaitable[Opened]],
-    ended: trio.Event,
-    *,
-    task_status: trio.TaskStatus[Opened],
-) -> None:
-    """Run trio-websocket's reader task; `task_status` gets the opened connection.
+@define(eq=False)
+class _Reader:
+    """Runs trio-websocket's reader task for one connection.
 
-    Raises ConnectFailed before that, and nothing afterwards: a failed reader is seen as a closed connection.
+    Once the connection is open the task outlives a cancellation of the block around it, for it is needed to hear the answer to
+    our Close; the end of the block stops it.
     """
-    opened: Opened | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            opened = await _shake_hands(stream, nursery, start)
-            task_status.started(opened)
-        # The reader gives up after an oversized message. What is still on its way is dropped here: closing a socket with unread
-        # data resets the connection, and the peer would not learn why.
-        await stream.drain()
-    except BaseExceptionGroup as group:
-        serious = group.split((*_READER_FAILURES, ConnectionRejected, ConnectFailed))[1]
-        if serious is not None:
-            raise
-        if opened is None:
-            raise _connect_failed(group) from None
-    finally:
-        ended.set()
+
+    _stream: _WatchedStream
+    _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    ended: trio.Event = field(factory=trio.Event, init=False)
+
+    async def run(self, start: Callable[[trio.Nursery], Awaitable[Opened]], *, task_status: trio.TaskStatus[Opened]) -> None:
+        """Open the connection, which `task_status` gets, and read it to its end.
+
+        Raises ConnectFailed before it is open, and nothing afterwards: a failed reader is seen as a closed connection.
+        """
+        opened: Opened | None = None
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    opened = await _shake_hands(self._stream, nursery, start)
+                    self._scope.shield = True
+                    task_status.started(opened)
+                # The reader gives up after an oversized message. What is still on its way is dropped here: closing a socket with
+                # unread data resets the connection, and the peer would not learn why.
+                await self._stream.drain()
+        except BaseExceptionGroup as group:
+            if group.split((*_READER_FAILURES, ConnectionRejected, ConnectFailed))[1] is not None:
+                raise
+            if opened is None:
+                raise _connect_failed(group) from None
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        """End the task, wherever it is."""
+        self._scope.cancel()
 
 
 def _connect_failed(group: BaseExceptionGroup[BaseException]) -> ConnectFailed:
@@ -202,15 +213,15 @@ def _connect_failed(group: BaseExceptionGroup[BaseException]) -> ConnectFailed:
 
 
 @asynccontextmanager
-async def _nursery_of_a_reader() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery whose tasks end with the block; what the block raises leaves as it is, not in a group."""
+async def _nursery_for(reader: _Reader) -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for the reader, which ends with the block; what the block raises leaves as it is, not in a group."""
     group: BaseExceptionGroup[BaseException] | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
             finally:
-                nursery.cancel_scope.cancel()
+                reader.stop()
     except BaseExceptionGroup as raised:
         group = raised
     if group is not None:
@@ -227,7 +238,7 @@ class _TrioWebSocket:
 
     _connection: WebSocketConnection
     _stream: _WatchedStream
-    _reader_ended: trio.Event
+    _reader: _Reader
     remote: str
     _closed_with: SocketClosed | None = field(default=None, init=False)
 
@@ -260,7 +271,7 @@ class _TrioWebSocket:
             await self._connection.aclose(code, reason or None)
         except wsproto.utilities.LocalProtocolError:
             return
-        await self._reader_ended.wait()
+        await self._reader.ended.wait()
 
     def _closed(self, reason: CloseReason | None) -> SocketClosed:
         if self._closed_with is not None:
@@ -279,7 +290,7 @@ class Upgrade:
 
     _request: WebSocketRequest
     _stream: _WatchedStream
-    _reader_ended: trio.Event
+    _reader: _Reader
     remote: str
     socket: MessageSocket | None = field(default=None, init=False)
     """The open connection, once accepted."""
@@ -312,7 +323,7 @@ class Upgrade:
         except ConnectionClosed as closed:
             reason = closed.reason
             raise SocketClosed(reason.code if reason else PROTOCOL_ERROR, "the client left during the handshake") from None
-        self.socket = _TrioWebSocket(connection, self._stream, self._reader_ended, self.remote)
+        self.socket = _TrioWebSocket(connection, self._stream, self._reader, self.remote)
         return self.socket
 
     async def reject(self, status: int, text: str) -> None:
@@ -337,19 +348,20 @@ async def answer_websocket(
 
     `max_message_bytes` counts characters in a text message. Raises ConnectFailed when no valid request comes.
     """
-    watched, ended = _WatchedStream(stream), trio.Event()
+    watched = _WatchedStream(stream)
+    reader = _Reader(watched)
 
     def start(nursery: trio.Nursery) -> Awaitable[WebSocketRequest]:
         return wrap_server_stream(nursery, watched, max_message_size=max_message_bytes)
 
     try:
-        async with _nursery_of_a_reader() as nursery:
+        async with _nursery_for(reader) as nursery:
             request: WebSocketRequest | None = None
             with trio.move_on_after(handshake_timeout_s):
-                request = await nursery.start(_read, watched, start, ended)
+                request = await nursery.start(reader.run, start)
             if request is None:
                 raise ConnectFailed(f"no WebSocket handshake within {handshake_timeout_s:g} s")
-            upgrade = Upgrade(request, watched, ended, remote)
+            upgrade = Upgrade(request, watched, reader, remote)
             try:
                 yield upgrade
             finally:
@@ -409,7 +421,8 @@ async def client_websocket(
 
     Raises ConnectFailed; `name` stands for the peer in its sentence.
     """
-    watched, ended = _WatchedStream(stream), trio.Event()
+    watched = _WatchedStream(stream)
+    reader = _Reader(watched)
     extra = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in (headers or {}).items()]
     peer = name or host
 
@@ -420,16 +433,16 @@ async def client_websocket(
         )
 
     try:
-        async with _nursery_of_a_reader() as nursery:
+        async with _nursery_for(reader) as nursery:
             connection: WebSocketConnection | None = None
             try:
                 with trio.move_on_after(handshake_timeout_s):
-                    connection = await nursery.start(_read, watched, start, ended)
+                    connection = await nursery.start(reader.run, start)
             except ConnectFailed as failed:
                 raise ConnectFailed(f"cannot connect to {peer}: {failed}", status=failed.status, body=failed.body) from None
             if connection is None:
                 raise ConnectFailed(f"cannot connect to {peer}: no answer to the WebSocket handshake in time")
-            socket = _TrioWebSocket(connection, watched, ended, peer)
+            socket = _TrioWebSocket(connection, watched, reader, peer)
             try:
                 yield socket
             finally:

@@ -1,0 +1,223 @@
+"""One port for everything: web pages, webhooks and the carriers' media streams.
+
+People put one tunnel or one load-balancer rule in front of such a server. So each connection's request head is read here, within
+bounds, and decides: a WebSocket upgrade on a media path goes to the media handler, everything else to the web application.
+One connection's failure is logged with its cause and ends that connection only.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+import structlog
+import trio
+from attrs import define, field, frozen, validators
+from hypercorn.typing import ASGIFramework
+
+from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
+from trio_voice.errors import UserError
+from trio_voice.server.http_head import Head, HeadError, ReplayingStream, answer_plainly, read_head
+from trio_voice.server.pages import Names, Pages
+from trio_voice.server.websocket import (
+    CARRIER_MESSAGE_BYTES,
+    ConnectFailed,
+    MessageSocket,
+    SocketClosed,
+    Upgrade,
+    answer_websocket,
+)
+
+log = structlog.get_logger(__name__)
+
+REFUSAL_LOG_EVERY_S = 10.0
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What a client may cost before it is known what it wants."""
+
+    head_bytes: int = field(default=16 * 1024, validator=validators.ge(1024))
+    """The longest request head."""
+    head_s: float = 10.0
+    """How long a request head may take, from the connection on."""
+    heads: int = 256
+    """How many connections may be at their head at once; beyond it they are closed without an answer."""
+    message_bytes: int = CARRIER_MESSAGE_BYTES
+    """The longest WebSocket message of a carrier."""
+
+
+@define(eq=False)
+class MediaRequest:
+    """A carrier's wish for a media stream; it is answered once, by `accept` or `reject`."""
+
+    dialect: str
+    """The dialect's name, from the path."""
+    path: str
+    """The request's target, path and query as they were sent: what a carrier's signature is made over."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    remote: str
+    """The address and port that the connection comes from."""
+    _upgrade: Upgrade
+
+    async def accept(self, subprotocol: str | None = None) -> MessageSocket:
+        """Open the stream, with one of the subprotocols that the carrier offers, or none. Raises SocketClosed if it has gone."""
+        return await self._upgrade.accept(subprotocol)
+
+    async def reject(self, status: int, text: str) -> None:
+        """Refuse with an HTTP status and a text for people."""
+        log.info("media stream refused", status=status, reason=text)
+        await self._upgrade.reject(status, text)
+
+
+MediaHandler = Callable[[MediaRequest], Awaitable[None]]
+"""Answers a carrier; the connection ends when it returns."""
+
+
+async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+    """Take the port, on every address of `host`; port 0 takes a free one, on the first address.
+
+    Raises UserError with the fix when the port or the host cannot be had.
+    """
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except socket.gaierror:
+        raise UserError(
+            f"the host {host!r} (server.host, --host) cannot be resolved; use 127.0.0.1 for this machine only, or 0.0.0.0"
+        ) from None
+    except OSError as error:
+        raise UserError(_why_not(error, host, port)) from None
+    if port == 0:
+        for listener in listeners[1:]:
+            await listener.aclose()
+        return listeners[:1]
+    return listeners
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {port} on {host} is already in use, perhaps by another trio-voice; "
+                f"stop that program, or take another port (server.port), for instance with --port {port + 1}"
+            )
+        case errno.EACCES:
+            return f"port {port} needs privileges that this user does not have; take one above 1023 (server.port, --port)"
+        case errno.EADDRNOTAVAIL:
+            return f"this machine has no address {host} (server.host, --host); use 127.0.0.1, or 0.0.0.0 for all its addresses"
+        case _:
+            return f"cannot listen on {host} port {port} (server.host, server.port): {error.strerror or error}"
+
+
+async def serve(
+    listeners: list[trio.SocketListener],
+    *,
+    media: MediaHandler,
+    app: ASGIFramework,
+    draining: trio.Event,
+    dialects: Collection[str] = tuple(DIALECTS),
+    limits: Limits | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer every connection until cancelled; then each ends within a bounded time. While `draining` no new stream is taken."""
+    door = FrontDoor(media, Pages.of(app), draining, frozenset(dialects), limits or Limits())
+    await trio.serve_listeners(door.answer, listeners, task_status=task_status)
+
+
+@define(eq=False)
+class FrontDoor:
+    """Answers connections."""
+
+    _media: MediaHandler
+    _pages: Pages
+    _draining: trio.Event
+    _dialects: frozenset[str]
+    _limits: Limits
+    _heads: int = field(default=0, init=False)
+    _refusal_logged_at: float = field(default=float("-inf"), init=False)
+
+    async def answer(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Answer one connection. It raises nothing but cancellation; the caller closes the stream."""
+        names = Names.of(stream)
+        with structlog.contextvars.bound_contextvars(remote=str(names)):
+            try:
+                await self._answer(stream, names)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                log.debug("the client left")
+            except* Exception:  # the guard of one connection: whatever went wrong in it must not end the others
+                log.exception("a connection failed")
+
+    async def _answer(self, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+        try:
+            head = await self._read_head(stream)
+        except HeadError as error:
+            log.info("bad request", status=error.status, reason=str(error))
+            await answer_plainly(stream, error.status, str(error))
+            return
+        if head is None:
+            return
+        dialect = self._dialect(head.path)
+        if head.wants_websocket:
+            await self._answer_upgrade(head, dialect, stream, names)
+        elif dialect is not None:
+            text = f"{head.path} is a media stream: connect with a WebSocket (ws:// or wss://), as a carrier or `make call` does"
+            await answer_plainly(stream, 426, text, {"Upgrade": "websocket", "Connection": "Upgrade, close"})
+        else:
+            await self._pages.serve(head.without_upgrade(), stream, names)
+
+    def _dialect(self, path: str) -> str | None:
+        name = path.removeprefix(MEDIA_PATH).removesuffix("/")
+        return name if path.startswith(MEDIA_PATH) and name in self._dialects else None
+
+    async def _read_head(self, stream: trio.abc.ReceiveStream) -> Head | None:
+        if self._heads >= self._limits.heads:
+            self._log_refusal()
+            return None
+        self._heads += 1
+        try:
+            return await read_head(stream, max_bytes=self._limits.head_bytes, timeout_s=self._limits.head_s)
+        finally:
+            self._heads -= 1
+
+    def _log_refusal(self) -> None:
+        now = trio.current_time()
+        if now - self._refusal_logged_at >= REFUSAL_LOG_EVERY_S:
+            self._refusal_logged_at = now
+            log.warning("too many connections without a request: closing new ones", limit=self._limits.heads)
+
+    async def _answer_upgrade(self, head: Head, dialect: str | None, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+        if dialect is None:
+            known = ", ".join(f"{MEDIA_PATH}{name}" for name in sorted(self._dialects))
+            log.info("no media stream at this path", path=head.path)
+            await answer_plainly(stream, 404, f"no media stream at {head.path}; there are: {known}")
+        elif self._draining.is_set():
+            log.info("media stream refused", status=503, reason="draining")
+            await answer_plainly(stream, 503, "this server is ending and takes no new calls")
+        else:
+            await self._answer_media(head, dialect, stream, names)
+
+    async def _answer_media(self, head: Head, dialect: str, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+        try:
+            async with answer_websocket(
+                ReplayingStream(head.raw, stream),
+                remote=str(names),
+                max_message_bytes=self._limits.message_bytes,
+                handshake_timeout_s=self._limits.head_s,
+            ) as upgrade:
+                await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade), upgrade)
+        except ConnectFailed as failed:
+            log.info("bad WebSocket handshake", reason=str(failed))
+
+    async def _run_media(self, request: MediaRequest, upgrade: Upgrade) -> None:
+        try:
+            await self._media(request)
+        except* SocketClosed as closed:
+            log.info("the carrier left", reason=str(closed.exceptions[0]))
+        except* Exception:  # the guard of one call, for what the handler itself did not survive
+            log.exception("a call failed")
+            if upgrade.socket is not None:
+                await upgrade.socket.close(1011, "internal error")
+        if upgrade.status is None:
+            await upgrade.reject(500, "this call could not be answered")
