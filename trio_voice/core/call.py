@@ -133,11 +133,19 @@ class Call:
         """When `handle_timer` wants to be called, in seconds on the call's clock; None: only after the next event."""
         return self.deadlines.next_at
 
+    def next_timer(self) -> Timer | None:
+        """Which deadline is the next; None when none is armed."""
+        return self.deadlines.next_timer
+
     def handle_timer(self, now: float) -> list[Command]:
-        """Let every deadline act that is due at `now`; return what is to be done."""
+        """Let the earliest deadline act, if it is due at `now`; return what is to be done.
+
+        One at a time, so that each can be seen: call it again while `next_deadline()` is not later than `now`.
+        """
         out: list[Command] = []
         self._out = out
-        while (timer := self.deadlines.pop_due(now)) is not None:
+        timer = self.deadlines.pop_due(now)
+        if timer is not None:
             _TIMERS[timer](self, now)
             self._settle(now)
         return out

@@ -54,6 +54,11 @@ class Deadlines:
         """The earliest deadline; None when nothing is armed."""
         return self._next
 
+    @property
+    def next_timer(self) -> Timer | None:
+        """The name of the earliest deadline; ties go in the order of arming."""
+        return min(self._at, key=self._at.__getitem__) if self._at else None
+
     def set(self, timer: Timer, at: float) -> None:
         """Arm a deadline, or move it."""
         before = self._at.get(timer)
@@ -80,9 +85,10 @@ class Deadlines:
         return frozenset(self._at)
 
     def pop_due(self, now: float) -> Timer | None:
-        """Disarm and return the earliest deadline that is due at `now`; ties go in the order of arming."""
+        """Disarm and return the earliest deadline that is due at `now`."""
         if self._next is None or now < self._next:
             return None
-        timer = min(self._at, key=self._at.__getitem__)
+        timer = self.next_timer
+        assert timer is not None
         self.cancel(timer)
         return timer

@@ -136,5 +136,5 @@ class Wording:
     idle_prompt: str = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
     farewell: str = "Say goodbye to the caller in one short sentence."
     notice: str = "Tell the caller in one short sentence that this call has to end in less than a minute."
-    injected_text: str = "Say exactly this to the caller, and nothing else: {text}"
+    injected_text: str = 'Say exactly this to the caller, and nothing else: "{text}"'
     digits: str = "The caller pressed these keys: {digits}"
