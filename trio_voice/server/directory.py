@@ -1,0 +1,146 @@
+"""Which calls are live, and a feed of what happens in each.
+
+Publishing is a plain function that never waits: a call must not be slowed by the people who watch it. A call's last lines are
+kept in one ring; each reader has its own place in it, and one who falls behind the ring loses lines and is told how many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+import trio
+from attrs import define, field, frozen
+
+FEED_LINES = 500
+"""How many of a call's latest lines are kept."""
+
+
+@frozen
+class LinesLost:
+    """A reader was too slow, or came too late, for this many lines."""
+
+    count: int
+
+
+@define(eq=False)
+class LiveCall:
+    """A call in progress. The first line published is its header: every reader gets it first, however late it comes."""
+
+    call_id: str
+    call_sid: str
+    started_at: datetime
+    folder: Path
+    """Where the call's files are."""
+    _header: str | None = field(default=None, init=False)
+    _lines: deque[str] = field(factory=lambda: deque(maxlen=FEED_LINES), init=False)
+    _published: int = field(default=0, init=False)
+    _over: bool = field(default=False, init=False)
+    _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def publish(self, line: str) -> None:
+        """Give a journal line to all readers. It never waits; leave out the lines of single audio frames."""
+        if self._header is None:
+            self._header = line
+        else:
+            self._lines.append(line)
+        self._published += 1
+        self._waiting.unpark_all()
+
+    def end(self) -> None:
+        """End the feed: readers get what is left, and then the end."""
+        self._over = True
+        self._waiting.unpark_all()
+
+    def follow(self) -> Feed:
+        """Read the call from its header to its end, as it goes: `async for line in call.follow()`."""
+        return Feed(self)
+
+    async def lines_from(self, place: int) -> list[str | LinesLost]:
+        """Wait for lines from number `place` on (the header is number 0); none: the call is over."""
+        while self._published <= place:
+            if self._over:
+                return []
+            await self._waiting.park()
+        if place == 0:
+            assert self._header is not None
+            return [self._header]
+        first = self._published - len(self._lines)
+        lost = max(0, first - place)
+        lines = islice(self._lines, max(0, place - first), None)
+        return [LinesLost(lost), *lines] if lost else list(lines)
+
+
+@define(eq=False)
+class Feed:
+    """One reader's place in a call: an async iterator of lines, with `LinesLost` where some are missing."""
+
+    _call: LiveCall
+    _place: int = field(default=0, init=False)
+    _ready: deque[str | LinesLost] = field(factory=deque, init=False)
+
+    def __aiter__(self) -> Feed:
+        """Iterate over itself."""
+        return self
+
+    async def __anext__(self) -> str | LinesLost:
+        """Wait for the next line. It may be cancelled and called again without losing one."""
+        await trio.lowlevel.checkpoint()
+        if not self._ready:
+            self._ready.extend(await self._call.lines_from(self._place))
+        if not self._ready:
+            raise StopAsyncIteration
+        line = self._ready.popleft()
+        self._place += line.count if isinstance(line, LinesLost) else 1
+        return line
+
+
+@define(eq=False)
+class CallDirectory:
+    """All calls in progress in this process."""
+
+    _calls: dict[str, LiveCall] = field(factory=dict, init=False)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __len__(self) -> int:
+        """How many calls are in progress."""
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[LiveCall]:
+        """The calls in progress, the oldest first."""
+        return iter(tuple(self._calls.values()))
+
+    @contextmanager
+    def registered(self, call: LiveCall) -> Iterator[LiveCall]:
+        """Have the call in the directory for the time of the block; its feed ends with it."""
+        self._calls[call.call_id] = call
+        self._changed.unpark_all()
+        try:
+            yield call
+        finally:
+            del self._calls[call.call_id]
+            self._changed.unpark_all()
+            call.end()
+
+    def find(self, call_sid: str) -> LiveCall | None:
+        """Find the call that the carrier knows as `call_sid`; the newest, if it opened several streams."""
+        return next((call for call in reversed(self._calls.values()) if call.call_sid == call_sid), None)
+
+    async def wait_for(self, call_sid: str, timeout_s: float) -> LiveCall | None:
+        """Find the call, or wait up to `timeout_s` for it to begin."""
+        with trio.move_on_after(timeout_s):
+            while (call := self.find(call_sid)) is None:
+                await self._changed.park()
+            return call
+        return None
+
+    async def wait_empty(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` for the last call to end; tell whether it did."""
+        with trio.move_on_after(timeout_s):
+            while self._calls:
+                await self._changed.park()
+        return not self._calls
