@@ -256,3 +256,12 @@ class Note(Command):
     """A fact for the journal and the log that changes nothing outside: a transition, a fault of the peer, a decision."""
 
     text: str
+
+
+def event_id_of(command: Command) -> str | None:
+    """The id of the wire event that carries a command to the model; None for those that carry none."""
+    match command:
+        case CreateResponse() | CancelResponse() | TruncateItem() | DeleteItem() | AddText() | SendToolResult():
+            return command.event_id
+        case _:
+            return None

@@ -15,7 +15,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 import trio
@@ -33,6 +33,7 @@ from trio_voice.core.events import (
     Event,
     FatalErrorRaised,
     HangUpAsked,
+    ModelAudio,
     OutboxOverran,
     PlaybackMarked,
     ToolFinished,
@@ -58,9 +59,19 @@ from trio_voice.storage.journal import Header, JournalWriter
 
 log = structlog.get_logger(__name__)
 
+NORMAL_CLOSURE = 1000
 POLICY_VIOLATION = 1008
+CLOSE_REASON_LIMIT = 100
+"""A Close carries at most 123 bytes of reason (RFC 6455, section 5.5)."""
 LEVEL_EVERY_FRAMES = 2
 HANG_UP_TOOL = "hang_up"
+
+
+class Record(Protocol):
+    """Takes the lines of a call's journal. It must not wait."""
+
+    def __call__(self, line: str, *, frame: bool = False) -> None:
+        """Take one line; `frame` marks those of single audio frames, which people who watch are spared."""
 
 
 @frozen(kw_only=True)
@@ -80,14 +91,14 @@ class CallPlan:
 
 @define(eq=False)
 class CallRunner:
-    """One call. `record` takes the journal's lines; it must not wait."""
+    """One call."""
 
     plan: CallPlan
     dialect: Dialect
     socket: MessageSocket
     started: StreamStarted
     call_id: str
-    record: Callable[[str], None]
+    record: Record
     call: Call = field(init=False)
     end_reason: str = field(default="", init=False)
     oddities: Counter[str] = field(factory=Counter, init=False)
@@ -100,6 +111,7 @@ class CallRunner:
     _events: deque[Event] = field(factory=deque, init=False)
     _feeding: bool = field(default=False, init=False)
     _frames: int = field(default=0, init=False)
+    _goodbye: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
@@ -137,7 +149,7 @@ class CallRunner:
                 self.feed(CallStarted(self.started.call_sid))
         finally:
             self._nursery = None
-            await self.socket.close()
+            await self.socket.close(*self._goodbye)
         return self.end_reason
 
     async def _guarded(self, what: str, task: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -166,20 +178,22 @@ class CallRunner:
 
     def feed(self, event: Event) -> None:
         """Tell the state machine what happened and do what it says, before anything else can happen."""
+        if self.end_reason:
+            return  # the call is over
         self._events.append(event)
         if self._feeding:
             return  # a command had an event of its own: it is next
         self._feeding = True
         while self._events:
             event, now = self._events.popleft(), self.now
-            self.record(self._journal.event(now, event))
+            self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
             self._perform(self.call.receive(event, now), now)
         self._feeding = False
         self._set_alarm()
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
-            self.record(self._journal.command(now, command))
+            self.record(self._journal.command(now, command), frame=type(command) in _FRAMES)
             perform = _PERFORM.get(type(command))
             if perform is not None:
                 perform(self, command)
@@ -230,10 +244,10 @@ class CallRunner:
                 self.feed(CallerHungUp(reason))
             case Oddity(kind=kind, text=text):
                 self.oddities[kind.value] += 1
-                self._remark("the carrier sent something odd", kind=kind.value, text=text)
+                self._remark("the carrier sent something odd", kind=kind.value, detail=text)
             case StreamFault(text=text):
-                self._remark("the carrier broke its protocol", text=text)
-                self._outbox.close_after(POLICY_VIOLATION, text)
+                self._remark("the carrier broke its protocol", detail=text)
+                self._goodbye = (POLICY_VIOLATION, text[:CLOSE_REASON_LIMIT])
                 self.feed(CallerHungUp(text))
             case StreamStarted():
                 pass
@@ -244,9 +258,10 @@ class CallRunner:
         pcm16 = ulaw_to_pcm16(audio)
         return round(band_level_dbfs(pcm16) if len(audio) == FRAME_BYTES else rms_dbfs(pcm16), 1)
 
-    def _remark(self, text: str, **facts: object) -> None:
-        log.warning(text, **facts)
-        self.record(self._journal.remark(self.now, f"{text}: {facts}"))
+    def _remark(self, event: str, **facts: object) -> None:
+        log.warning(event, **facts)
+        told = ", ".join(f"{name}: {value}" for name, value in facts.items())
+        self.record(self._journal.remark(self.now, f"{event} ({told})"))
 
     # --- commands
 
@@ -295,6 +310,8 @@ class CallRunner:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
+
+_FRAMES = frozenset({CallerAudio, ModelAudio, c.AppendAudio, c.PlayAudio})
 
 _PERFORM: Mapping[type[c.Command], Callable[[CallRunner, Any], None]] = {
     c.PlayAudio: CallRunner._play,

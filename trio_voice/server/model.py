@@ -6,7 +6,9 @@ echo), every event after that, and exactly one `SessionLost` when it is over, un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import structlog
 import trio
@@ -14,11 +16,11 @@ from attrs import define, field, frozen
 
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
-from trio_voice.core.commands import AppendAudio, Command
-from trio_voice.core.events import Event, ModelAudio, OutboxOverran, SendFailed, SessionLost, SessionReady
+from trio_voice.core.commands import AppendAudio, Command, event_id_of
+from trio_voice.core.events import Event, ModelAudio, ModelErred, OutboxOverran, SendFailed, SessionLost, SessionReady
 from trio_voice.errors import RemoteProtocolError
-from trio_voice.realtime.codec import RealtimeDecoder, SessionCreated, SessionUpdated, encode
-from trio_voice.realtime.policy import close_is_retryable, code_is_retryable
+from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, encode
+from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is_retryable
 from trio_voice.realtime.settings import SessionSettings, echo_differences, session_update
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket, SocketClosed, open_websocket
@@ -26,6 +28,10 @@ from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, Mess
 log = structlog.get_logger(__name__)
 
 UPDATE_ID = "session-settings"
+MUST_MATCH = ("session.audio.input.format", "session.audio.output.format", "session.audio.input.turn_detection")
+"""Settings without which a call would be noise, or out of our hands. Other differences are logged."""
+_AWAITED = {SessionCreated: "session.created", SessionUpdated: "session.updated"}
+Agreed = TypeVar("Agreed", SessionCreated, SessionUpdated)
 Feed = Callable[[Event], None]
 
 
@@ -42,7 +48,7 @@ class ModelEndpoint:
     """Where the model is: a WebSocket URL with everything in it but the credentials, which are in the headers."""
 
     url: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
     connect_limit_s: float = 5.0
     answer_limit_s: float = 5.0
     """How long session.created, and then session.updated, may take."""
@@ -68,7 +74,7 @@ class ModelSession:
         if type(command) is AppendAudio:
             self._outbox.put(encode(command), droppable=True)
         else:
-            self._outbox.put(encode(command), event_id=_event_id(command))
+            self._outbox.put(encode(command), event_id=event_id_of(command))
 
     def close(self) -> None:
         """End the session; nothing of it is reported any more."""
@@ -83,7 +89,7 @@ class ModelSession:
             try:
                 lost = await self._serve()
             except ConnectFailed as failure:
-                lost = SessionLost(self.number, str(failure), retryable=failure.status not in (401, 403, 404))
+                lost = SessionLost(self.number, str(failure), retryable=upgrade_is_retryable(failure.status))
             except SessionRefused as refusal:
                 lost = SessionLost(self.number, str(refusal), retryable=refusal.retryable)
         if not self._closing and lost is not None:
@@ -100,33 +106,34 @@ class ModelSession:
             decoder = RealtimeDecoder(self.number)
             try:
                 await self._agree_on_settings(socket, decoder)
-                return await self._talk(socket, decoder)
             except SocketClosed as closed:
-                retryable = close_is_retryable(closed.code, closed.reason, self._last_error_code)
-                return SessionLost(self.number, f"closed by the model ({closed.code} {closed.reason})".rstrip(), retryable)
+                return self._lost(closed)
             except RemoteProtocolError as error:
                 return SessionLost(self.number, f"the model broke its protocol: {error}")
+            return await self._talk(socket, decoder)
 
     async def _agree_on_settings(self, socket: MessageSocket, decoder: RealtimeDecoder) -> None:
         """Wait for session.created, send our settings, wait for session.updated, and compare what the model echoes."""
-        await self._await(socket, decoder, SessionCreated)
+        await self._wait_for(SessionCreated, socket, decoder)
         await socket.send(session_update(self.settings, UPDATE_ID))
-        updated = await self._await(socket, decoder, SessionUpdated)
-        differences = echo_differences(self.settings, updated.session)
+        updated = await self._wait_for(SessionUpdated, socket, decoder)
+        differences = echo_differences(self.settings, updated.session_object)
+        wrong = [sentence for sentence in differences if sentence.startswith(MUST_MATCH)]
+        if wrong:
+            raise SessionRefused("the model did not apply our settings: " + "; ".join(wrong), retryable=False)
         if differences:
-            raise SessionRefused("the model did not apply our settings: " + "; ".join(differences), retryable=False)
+            log.warning("the model applied other settings", session=self.number, differences=differences)
 
-    async def _await(
-        self, socket: MessageSocket, decoder: RealtimeDecoder, kind: type[SessionCreated | SessionUpdated]
-    ) -> SessionCreated | SessionUpdated:
+    async def _wait_for(self, kind: type[Agreed], socket: MessageSocket, decoder: RealtimeDecoder) -> Agreed:
         with trio.move_on_after(self.endpoint.answer_limit_s):
             while True:
                 for fact in decoder.decode(await socket.receive()):
                     if isinstance(fact, kind):
                         return fact
                     self._see_error(fact)
-        awaited = "session.created" if kind is SessionCreated else "session.updated"
-        raise SessionRefused(f"no {awaited} within {self.endpoint.answer_limit_s:g} s", retryable=True)
+                    if isinstance(fact, ModelErred) and fact.event_id == UPDATE_ID:
+                        raise SessionRefused(f"the model refused our settings: {fact.message}", retryable=False)
+        raise SessionRefused(f"no {_AWAITED[kind]} within {self.endpoint.answer_limit_s:g} s", retryable=True)
 
     async def _talk(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
         outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
@@ -151,17 +158,19 @@ class ModelSession:
                     elif isinstance(fact, Event):
                         self.feed(fact)
         except SocketClosed as closed:
-            retryable = close_is_retryable(closed.code, closed.reason, self._last_error_code)
-            return SessionLost(self.number, f"closed by the model ({closed.code} {closed.reason})".rstrip(), retryable)
+            return self._lost(closed)
         except RemoteProtocolError as error:
             return SessionLost(self.number, f"the model broke its protocol: {error}")
 
-    def _see_error(self, fact: Event | SessionCreated | SessionUpdated) -> None:
-        if not isinstance(fact, ModelErred):
-            return
-        self._last_error_code = fact.code
-        quiet = fact.code in BENIGN_CODES
-        log.log(logging.DEBUG if quiet else logging.WARNING, "model error", code=fact.code, text=fact.message, about=fact.event_id)
+    def _lost(self, closed: SocketClosed) -> SessionLost:
+        retryable = close_is_retryable(closed.code, closed.reason, self._last_error_code)
+        return SessionLost(self.number, f"closed by the model ({closed.code} {closed.reason}".rstrip() + ")", retryable)
+
+    def _see_error(self, fact: Decoded) -> None:
+        if isinstance(fact, ModelErred):
+            self._last_error_code = fact.code
+            level = logging.DEBUG if is_benign(fact.code, fact.message) else logging.WARNING
+            log.log(level, "model error", code=fact.code, text=fact.message, about=fact.event_id)
 
     def _overran(self) -> None:
         self.feed(OutboxOverran("model"))

@@ -4,8 +4,8 @@ Commands become messages here and wait for their turn; nothing that feeds the st
 waits and has not begun to leave can be dropped (audio, at a barge-in) or overtaken (by a clear); a message that has begun is never
 cut, because a torn WebSocket message ends the connection.
 
-The queue is bounded in bytes. A peer that does not read for so long that the bound is reached, or that takes longer than the send
-limit for one message, is reported once, as an overrun, and the state machine decides what to give up.
+The queue is bounded in bytes. A peer that does not read for so long that the bound is reached, or that takes longer than the
+send limit for one message, is reported once, as an overrun, and the state machine decides what to give up.
 """
 
 from __future__ import annotations

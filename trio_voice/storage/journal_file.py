@@ -58,7 +58,7 @@ class JournalFile:
             self.lost = 0
         except OSError as error:
             self.lost += len(lines)
-            log.error("the journal cannot be written", path=str(self.path), error=str(error), lost_lines=self.lost)
+            log.warning("the journal cannot be written", path=str(self.path), error=str(error), lost_lines=self.lost)
 
     def _append(self, text: str) -> None:
         if self._file is None:

@@ -1,0 +1,98 @@
+"""From a carrier's upgrade to a running call, and to its record: what happens around `CallRunner`."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+import trio
+from attrs import define
+
+from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
+from trio_voice.dialects.registry import dialect_named
+from trio_voice.server.call_runner import CLOSE_REASON_LIMIT, POLICY_VIOLATION, CallPlan, CallRunner
+from trio_voice.server.directory import CallDirectory, LiveCall
+from trio_voice.server.front_door import MediaRequest
+from trio_voice.server.websocket import MessageSocket, SocketClosed
+from trio_voice.storage.journal_file import JournalFile, journal_file
+
+log = structlog.get_logger(__name__)
+
+
+def new_call_id(now: datetime) -> str:
+    """Make a call's id: it sorts by time, and cannot be guessed."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+@define(eq=False)
+class Answering:
+    """Answers the media requests of the front door, each with a call of its own."""
+
+    plan: CallPlan
+    directory: CallDirectory
+    calls_folder: Path
+
+    async def __call__(self, request: MediaRequest) -> None:
+        """Live one call."""
+        dialect = dialect_named(request.dialect)
+        if dialect is None:
+            await request.reject(404, f"no dialect is called {request.dialect}")
+            return
+        call_id = new_call_id(datetime.now(UTC))
+        with structlog.contextvars.bound_contextvars(call_id=call_id):
+            socket = await request.accept(dialect.capabilities.subprotocol)
+            started = await self._wait_for_start(socket, dialect)
+            if started is not None:
+                with structlog.contextvars.bound_contextvars(call_sid=started.call_sid):
+                    await self._live(socket, dialect, started, call_id)
+
+    async def _wait_for_start(self, socket: MessageSocket, dialect: Dialect) -> StreamStarted | None:
+        """Wait for the stream's start; None, with the socket closed and the reason logged, if it does not come."""
+        reason = f"no start within {self.plan.start_limit_s:g} s"
+        try:
+            with trio.move_on_after(self.plan.start_limit_s):
+                while True:
+                    for event in dialect.decode(await socket.receive()):
+                        match event:
+                            case StreamStarted():
+                                return event
+                            case StreamFault(text=text):
+                                await self._refuse(socket, text)
+                                return None
+                            case Oddity(kind=kind, text=text):
+                                log.warning("the carrier sent something odd", kind=kind.value, detail=text)
+                            case _:
+                                pass
+        except SocketClosed as closed:
+            log.warning("the carrier left before its stream started", reason=str(closed))
+            return None
+        await self._refuse(socket, reason)
+        return None
+
+    async def _refuse(self, socket: MessageSocket, reason: str) -> None:
+        log.warning("the stream did not start", reason=reason)
+        await socket.close(POLICY_VIOLATION, reason[:CLOSE_REASON_LIMIT])
+
+    async def _live(self, socket: MessageSocket, dialect: Dialect, started: StreamStarted, call_id: str) -> None:
+        folder = self.calls_folder / call_id
+        live = LiveCall(call_id, started.call_sid, datetime.now(UTC), folder)
+        log.info("call started", dialect=dialect.name)
+        began = trio.current_time()
+        async with journal_file(folder / "call.jsonl") as journal:
+            with self.directory.registered(live):
+                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live))
+                reason = await runner.run()
+        log.info("call ended", reason=reason, duration_s=round(trio.current_time() - began, 3))
+
+
+@define
+class _Recorder:
+    journal: JournalFile
+    live: LiveCall
+
+    def __call__(self, line: str, *, frame: bool = False) -> None:
+        self.journal.put(line)
+        if not frame:
+            self.live.publish(line)
