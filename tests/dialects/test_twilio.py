@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_voice.core.commands import AppendAudio, ClearPlayback, Close, Command, HangUp, PlayAudio, SendMark
+from tests.dialects.twilio_samples import (
+    CONNECTED,
+    DTMF,
+    MARK,
+    MEDIA,
+    OTHER_SID,
+    SAMPLES,
+    SID,
+    START,
+    STOP,
+    VOICE,
+    changed,
+    feed,
+    started,
+)
 from trio_voice.dialects.base import (
     MALFORMED,
     DigitReceived,
@@ -23,62 +36,7 @@ from trio_voice.dialects.base import (
     StreamStarted,
     StreamStopped,
 )
-from trio_voice.dialects.twilio import MEDIA_LIMIT_BYTES, TwilioDialect
-from trio_voice.errors import LocalProtocolError
-
-SID = "MZ0123456789abcdef0123456789abcdef"
-OTHER_SID = "MZfedcba9876543210fedcba9876543210"
-VOICE = bytes(range(160))
-
-# The messages of the Twilio Media Streams documentation, with its strings for numbers.
-CONNECTED = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-START = {
-    "event": "start",
-    "sequenceNumber": "1",
-    "streamSid": SID,
-    "start": {
-        "accountSid": "AC11",
-        "streamSid": SID,
-        "callSid": "CA22",
-        "tracks": ["inbound"],
-        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-        "customParameters": {"tenant": "acme", "From": "+15551230001", "to": "+15551230002"},
-    },
-}
-MEDIA = {
-    "event": "media",
-    "sequenceNumber": "4",
-    "streamSid": SID,
-    "media": {"track": "inbound", "chunk": "2", "timestamp": "20", "payload": base64.b64encode(VOICE).decode()},
-}
-DTMF = {"event": "dtmf", "streamSid": SID, "sequenceNumber": "5", "dtmf": {"track": "inbound_track", "digit": "1"}}
-MARK = {"event": "mark", "sequenceNumber": "4", "streamSid": SID, "mark": {"name": "1:12"}}
-STOP = {"event": "stop", "sequenceNumber": "5", "streamSid": SID, "stop": {"accountSid": "AC11", "callSid": "CA22"}}
-SAMPLES = [CONNECTED, START, MEDIA, DTMF, MARK, STOP]
-
-
-def feed(dialect: TwilioDialect, *messages: dict[str, Any]) -> list[StreamEvent]:
-    return [event for message in messages for event in dialect.decode(json.dumps(message))]
-
-
-def started() -> TwilioDialect:
-    dialect = TwilioDialect()
-    feed(dialect, CONNECTED, START)
-    return dialect
-
-
-def changed(message: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A copy of `message` with the field at a dotted path replaced, or removed (value `...`)."""
-    copied = copy.deepcopy(message)
-    *parents, last = path.split(".")
-    inner: Any = copied
-    for name in parents:
-        inner = inner[name]
-    if value is ...:
-        del inner[last]
-    else:
-        inner[last] = value
-    return copied
+from trio_voice.dialects.twilio import TwilioDialect
 
 
 def only_oddity(events: list[StreamEvent]) -> Oddity:
@@ -332,65 +290,6 @@ def test_what_is_said_about_a_message_is_short() -> None:
     dialect = started()
     for message in ({"event": long}, changed(MARK, "streamSid", long), changed(DTMF, "dtmf.digit", long)):
         assert len(only_oddity(feed(dialect, message)).text) == 160
-
-
-# --- downstream --------------------------------------------------------------------------------------------------------
-
-
-def test_the_exact_messages_to_the_carrier() -> None:
-    dialect = started()
-    assert dialect.encode(PlayAudio("r1", "i1", b"\xff\x7f\x00")) == (
-        '{"event":"media","streamSid":"MZ0123456789abcdef0123456789abcdef","media":{"payload":"/38A"}}',
-    )
-    assert dialect.encode(SendMark("1:12")) == (
-        '{"event":"mark","streamSid":"MZ0123456789abcdef0123456789abcdef","mark":{"name":"1:12"}}',
-    )
-    assert dialect.encode(ClearPlayback()) == ('{"event":"clear","streamSid":"MZ0123456789abcdef0123456789abcdef"}',)
-
-
-@given(st.binary(max_size=400), st.text(max_size=60), st.text(min_size=1, max_size=60))
-def test_messages_are_json_with_no_field_too_many(audio: bytes, name: str, sid: str) -> None:
-    dialect = TwilioDialect()
-    feed(dialect, changed(START, "streamSid", sid))
-    assert [json.loads(message) for message in dialect.encode(PlayAudio("r", "i", audio))] == (
-        [{"event": "media", "streamSid": sid, "media": {"payload": base64.b64encode(audio).decode()}}] if audio else []
-    )
-    assert [json.loads(message) for message in dialect.encode(SendMark(name))] == [
-        {"event": "mark", "streamSid": sid, "mark": {"name": name}}
-    ]
-    assert [json.loads(message) for message in dialect.encode(ClearPlayback())] == [{"event": "clear", "streamSid": sid}]
-
-
-@pytest.mark.parametrize("length", [0, 1, MEDIA_LIMIT_BYTES, MEDIA_LIMIT_BYTES + 1, 3 * MEDIA_LIMIT_BYTES + 160])
-def test_long_audio_is_divided_and_nothing_is_lost(length: int) -> None:
-    audio = bytes(i % 253 for i in range(length))
-    messages = started().encode(PlayAudio("r", "i", audio))
-    pieces = [base64.b64decode(json.loads(message)["media"]["payload"]) for message in messages]
-    assert b"".join(pieces) == audio
-    assert all(0 < len(piece) <= MEDIA_LIMIT_BYTES for piece in pieces)
-    assert all(len(piece) % 160 == 0 for piece in pieces[:-1])
-
-
-@pytest.mark.parametrize("command", [AppendAudio(1, b""), Close("end"), HangUp("end"), Command()])
-def test_a_command_that_is_not_for_the_carrier_is_our_mistake(command: Command) -> None:
-    with pytest.raises(LocalProtocolError, match=type(command).__name__):
-        started().encode(command)
-
-
-@pytest.mark.parametrize("command", [PlayAudio("r", "i", b"\xff"), SendMark("m"), ClearPlayback()])
-def test_commands_need_a_stream_that_runs(command: Command) -> None:
-    with pytest.raises(LocalProtocolError, match="before the stream has started"):
-        TwilioDialect().encode(command)
-    dialect = started()
-    feed(dialect, STOP)
-    assert dialect.encode(command) == ()
-
-
-def test_after_a_fault_the_caller_can_still_be_spoken_to() -> None:
-    dialect = TwilioDialect(malformed_limit=1)
-    feed(dialect, START)
-    assert isinstance(dialect.decode("?")[-1], StreamFault)
-    assert dialect.encode(ClearPlayback()) == (f'{{"event":"clear","streamSid":"{SID}"}}',)
 
 
 # --- whatever comes ----------------------------------------------------------------------------------------------------
