@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import attrs
 import pytest
 
 from trio_voice.core.commands import ClearPlayback
 from trio_voice.dialects import DIALECTS, dialect_at_path, dialect_named
+from trio_voice.dialects.base import Capabilities, OddityKind
 from trio_voice.dialects.twilio import TwilioDialect
 from trio_voice.errors import LocalProtocolError
 
@@ -53,3 +57,10 @@ def test_a_path_names_its_dialect(path: str) -> None:
 )
 def test_any_other_path_names_none(path: str) -> None:
     assert dialect_at_path(path) is None
+
+
+def test_the_docs_name_every_dialect_and_every_oddity() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    assert [name for name in DIALECTS if f"/media/{name}`" not in page] == []
+    assert [kind.value for kind in OddityKind if f"`{kind.value}`" not in page] == []
+    assert [field.name for field in attrs.fields(Capabilities) if f"`{field.name}`" not in page] == []
