@@ -1,0 +1,173 @@
+"""The program's settings as a user gives them, and every mistake as one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from trio_voice.config import SECTIONS, LogFormat, ModelAccess, Settings, load_settings
+from trio_voice.core.settings import Turns
+from trio_voice.errors import ConfigError
+from trio_voice.settings_sources import Given
+
+
+def load(
+    folder: Path,
+    text: str | None = None,
+    environ: dict[str, str] | None = None,
+    file: Path | None = None,
+    assignments: tuple[str, ...] = (),
+    flags: dict[str, Given] | None = None,
+) -> Settings:
+    if text is not None:
+        (folder / "trio-voice.toml").write_text(text, encoding="utf-8")
+    return load_settings(environ=environ or {}, folder=folder, file=file, assignments=assignments, flags=flags)
+
+
+def mistake(
+    folder: Path, text: str | None = None, environ: dict[str, str] | None = None, flags: dict[str, Given] | None = None
+) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(folder, text, environ, flags=flags)
+    return str(error.value).replace(str(folder) + "/", "")
+
+
+def test_r33_without_anything_the_model_is_embedded_and_the_server_local(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert settings.access == ModelAccess(base_url=None)
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
+    assert settings.server.calls_folder == tmp_path / "calls"
+    assert settings.file is None
+
+
+def test_r33_with_openais_key_the_model_is_openais(tmp_path: Path) -> None:
+    access = load(tmp_path, environ={"OPENAI_API_KEY": "sk-1"}).access
+    assert access == ModelAccess(base_url="wss://api.openai.com/v1", api_key="sk-1")
+    assert "sk-1" not in repr(access)
+
+
+def test_r33_the_embedded_model_can_be_chosen_in_spite_of_a_key(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[model]\nurl = "embedded"\n', {"OPENAI_API_KEY": "sk-1"})
+    assert settings.access == ModelAccess(base_url=None)
+
+
+def test_r33_any_server_can_be_named_and_openais_key_is_not_sent_to_it(tmp_path: Path) -> None:
+    text = '[model]\nurl = "http://127.0.0.1:9000/v1"\n'
+    assert load(tmp_path, text, {"OPENAI_API_KEY": "sk-1"}).access == ModelAccess(base_url="http://127.0.0.1:9000/v1")
+    own = load(tmp_path, text, {"OPENAI_API_KEY": "sk-1", "TRIO_VOICE_MODEL_API_KEY": "k-2"}).access
+    assert own == ModelAccess(base_url="http://127.0.0.1:9000/v1", api_key="k-2")
+
+
+def test_a_key_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-3\n", encoding="utf-8")
+    text = f'[model]\nurl = "wss://api.openai.com/v1"\napi_key_file = "{tmp_path / "key"}"\n'
+    assert load(tmp_path, text).access.api_key == "sk-3"
+
+
+def test_later_sources_win_one_value_at_a_time(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        '[server]\nport = 1\nhost = "::1"\n[call]\nwatchdog_s = 1\nidle_s = 1\nturns = "model"\n[wording]\ngreeting = "Hi."\n',
+        {"TRIO_VOICE_SERVER_PORT": "2", "TRIO_VOICE_CALL_WATCHDOG_S": "2", "TRIO_VOICE_SERVER_LOG_FORMAT": "json"},
+        assignments=("call.watchdog_s=3", "server.port=3"),
+        flags={"server.port": Given(4, "--port")},
+    )
+    assert (settings.server.port, settings.server.host, settings.server.log_format) == (4, "::1", LogFormat.JSON)
+    assert (settings.call.watchdog_s, settings.call.idle_s, settings.call.turns) == (3.0, 1.0, Turns.MODEL)
+    assert settings.wording.greeting == "Hi."
+    assert settings.file == tmp_path / "trio-voice.toml"
+
+
+def test_the_file_can_be_named_by_flag_or_variable_and_the_flag_wins(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.toml", tmp_path / "2.toml"
+    first.write_text("[server]\nport = 1\n", encoding="utf-8")
+    second.write_text("[server]\nport = 2\n", encoding="utf-8")
+    environ = {"TRIO_VOICE_CONFIG": str(first)}
+    assert load(tmp_path, "[server]\nport = 3\n", environ).server.port == 1
+    assert load(tmp_path, "[server]\nport = 3\n", environ, file=second).server.port == 2
+
+
+@pytest.mark.parametrize("name", [f"{section}.{key}" for section, cls in SECTIONS.items() for key in attrs.fields_dict(cls)])
+def test_every_setting_can_be_given_and_is_checked(tmp_path: Path, name: str) -> None:
+    """A table (in the file) is no value of any setting: if one were not read, or not checked, nothing would be said."""
+    section, _, key = name.partition(".")
+    assert mistake(tmp_path, f"[{section}]\n{key} = {{ a = 1 }}\n").startswith(f"{name} = {{'a': 1}} (trio-voice.toml): must be ")
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "says"),
+    [
+        ("[server]\nport = 70000", {}, "server.port = 70000 (trio-voice.toml): must be <= 65535"),
+        ("[call]\nwatchdog_s = -1", {}, "call.watchdog_s = -1 (trio-voice.toml): must be >= 0.0"),
+        ("[call]\nwatchdog = 1", {}, "trio-voice.toml: there is no setting call.watchdog; did you mean call.watchdog_s?"),
+        ("port = 1", {}, "trio-voice.toml: port belongs into a section: write it below [server]"),
+        (
+            "[model]\napi_key = 'sk-secret'",
+            {},
+            (
+                "trio-voice.toml: model.api_key does not belong into this file; set TRIO_VOICE_MODEL_API_KEY (for OpenAI: "
+                "OPENAI_API_KEY) in the environment, or name a file that holds the key with model.api_key_file"
+            ),
+        ),
+        (
+            "[model]\nurl = 'api.openai.com'",
+            {},
+            (
+                "model.url = 'api.openai.com' (trio-voice.toml): the model's URL 'api.openai.com' "
+                'must look like wss://host/v1 or https://host/v1, or be "embedded"'
+            ),
+        ),
+        (
+            None,
+            {"TRIO_VOICE_MODEL_URL": "wss://api.openai.com/v1"},
+            (
+                "model.url = 'wss://api.openai.com/v1' (environment variable TRIO_VOICE_MODEL_URL): OpenAI needs a key: set "
+                "OPENAI_API_KEY, or use the model.url 'embedded'"
+            ),
+        ),
+        (
+            None,
+            {"OPENAI_API_KEY": "sk secret"},
+            (
+                "environment variable OPENAI_API_KEY: the model's API key is empty or has a character that no key has; "
+                "copy it again, without quotes or spaces"
+            ),
+        ),
+        (
+            "[model]\nurl = 'wss://host/v1'\napi_key_file = '/no/such/key'",
+            {},
+            "model.api_key_file /no/such/key: the key cannot be read (No such file or directory)",
+        ),
+        (
+            None,
+            {"TRIO_VOICE_SERVR_PORT": "1"},
+            "environment variable TRIO_VOICE_SERVR_PORT: there is no such setting; did you mean TRIO_VOICE_SERVER_PORT?",
+        ),
+        (
+            None,
+            {"TRIO_VOICE_CONFIG": "nowhere.toml"},
+            "nowhere.toml: there is no such file; give the path of a TOML file, or leave it out",
+        ),
+        (
+            "[server]\npublic_url = 'voice.example.com'",
+            {},
+            (
+                "server.public_url = 'voice.example.com' (trio-voice.toml): "
+                "must look like https://voice.example.com, without a path"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_key_origin_and_fix(
+    tmp_path: Path, text: str | None, environ: dict[str, str], says: str
+) -> None:
+    sentence = mistake(tmp_path, text, environ)
+    assert sentence == says
+    assert "\n" not in sentence
+    assert "secret" not in sentence
+
+
+def test_a_flags_mistake_names_the_flag(tmp_path: Path) -> None:
+    assert mistake(tmp_path, flags={"server.port": Given(-1, "--port")}) == "server.port = -1 (--port): must be >= 0"

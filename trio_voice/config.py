@@ -1,0 +1,211 @@
+"""The program's settings: a TOML file, the environment, flags. Every error names the key, where it came from, and the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import evolve, field, frozen, validators
+
+from trio_voice.core.settings import CallSettings, Wording
+from trio_voice.errors import ConfigError, UserError
+from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
+from trio_voice.realtime.settings import NoiseReduction
+from trio_voice.settings_sources import Given, Values, build, from_assignments, from_environment, from_file, wrong
+
+DEFAULT_FILE = "trio-voice.toml"
+EMBEDDED = "embedded"
+KEY_VARIABLE = "TRIO_VOICE_MODEL_API_KEY"
+OTHER_VARIABLES = frozenset({"TRIO_VOICE_CONFIG", KEY_VARIABLE, "TRIO_VOICE_MODEL_KEY", "TRIO_VOICE_SPEECH"})
+"""Variables of ours that are no settings: the settings' file, keys, and what the `model` and `speech` commands read."""
+
+
+class LogFormat(Enum):
+    """How log lines look."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(Enum):
+    """From which importance on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _is_public_url(_settings: object, _field: object, value: str) -> None:
+    if not re.fullmatch(r"https?://[^/?#\s]+/?", value):
+        raise ValueError("must look like https://voice.example.com, without a path")
+
+
+@frozen(kw_only=True)
+class ServerSettings:
+    """Section [server]: where the server listens and what it writes."""
+
+    host: str = field(default="127.0.0.1", validator=validators.min_len(1))
+    """The address to listen on; 0.0.0.0: all of this machine's."""
+    port: int = field(default=8080, validator=[validators.ge(0), validators.le(65535)])
+    """One port for web pages and media streams; 0: any free one."""
+    public_url: str | None = field(default=None, validator=validators.optional(_is_public_url))
+    """How the world reaches this server, for instance https://voice.example.com; shown to carriers."""
+    calls_folder: Path = Path("calls")
+    """Where each call gets a folder of its own."""
+    drain_limit_s: float = field(default=5.0, validator=validators.ge(0.0), converter=float)
+    """How long the calls in progress may go on after SIGTERM."""
+    log_format: LogFormat = LogFormat.CONSOLE
+    log_level: LogLevel = LogLevel.INFO
+
+
+@frozen(kw_only=True)
+class ModelSettings:
+    """Section [model]: which speech-to-speech model answers."""
+
+    url: str | None = None
+    """The base URL of a server that speaks the OpenAI Realtime protocol, or "embedded". Left out: OpenAI's if OPENAI_API_KEY is
+    set, else the embedded one."""
+    name: str = field(default=OPENAI.model, validator=validators.min_len(1))
+    """The model's name."""
+    api_key_file: Path | None = None
+    """A file with the key, instead of an environment variable."""
+    transcription_model: str | None = None
+    """What writes down the caller's words, for instance gpt-4o-mini-transcribe; left out: nothing does."""
+    noise_reduction: NoiseReduction | None = None
+    """A filter before the model's voice detector."""
+    speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
+    """How fast the model speaks; 1 is its natural pace."""
+
+
+@frozen(kw_only=True)
+class AgentSettings:
+    """Section [agent]: who answers the telephone. What it says unasked is in section [wording]."""
+
+    name: str = field(default="receptionist", validator=validators.min_len(1))
+    """What it is called on the start page and in the logs."""
+    instructions: str = field(
+        default="You are a friendly receptionist on the telephone. Answer in one or two short sentences.",
+        validator=validators.min_len(1),
+    )
+    """What the model is told at the start of every call."""
+    voice: str | None = None
+    """The model's voice; left out: the model's own choice."""
+
+
+@frozen(kw_only=True)
+class ModelAccess:
+    """How the model is reached. `base_url` None: it is embedded."""
+
+    base_url: str | None
+    api_key: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Everything."""
+
+    server: ServerSettings = field(factory=ServerSettings)
+    model: ModelSettings = field(factory=ModelSettings)
+    agent: AgentSettings = field(factory=AgentSettings)
+    call: CallSettings = field(factory=CallSettings)
+    wording: Wording = field(factory=Wording)
+    access: ModelAccess = field(factory=lambda: ModelAccess(base_url=None))
+    """Worked out from [model] and the environment."""
+    file: Path | None = None
+    """The file that was read."""
+
+
+SECTIONS = {
+    "server": ServerSettings,
+    "model": ModelSettings,
+    "agent": AgentSettings,
+    "call": CallSettings,
+    "wording": Wording,
+}
+SECRETS = {
+    "model.api_key": f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
+    "or name a file that holds the key with model.api_key_file"
+}
+
+
+def load_settings(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Given] | None = None,
+    assignments: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Settings:
+    """Put the settings together. Later sources win: the file, the environment, `assignments` (--set), `flags`.
+
+    `file` None: the one that TRIO_VOICE_CONFIG names, else trio-voice.toml in `folder` (the current one) if it is there.
+    Raises ConfigError.
+    """
+    path = file or _default_file(environ, folder or Path.cwd())
+    values: dict[str, Given] = {}
+    if path is not None:
+        values |= from_file(path, SECTIONS, secrets=SECRETS)
+    values |= from_environment(environ, SECTIONS, others=OTHER_VARIABLES)
+    values |= from_assignments(list(assignments), SECTIONS, flag="--set")
+    values |= flags or {}
+    server = build("server", ServerSettings, values)
+    model = build("model", ModelSettings, values)
+    return Settings(
+        server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
+        model=model,
+        agent=build("agent", AgentSettings, values),
+        call=build("call", CallSettings, values),
+        wording=build("wording", Wording, values),
+        access=_access(model, values, environ),
+        file=path,
+    )
+
+
+def _default_file(environ: Mapping[str, str], folder: Path) -> Path | None:
+    if named := environ.get("TRIO_VOICE_CONFIG"):
+        return Path(named)
+    path = folder / DEFAULT_FILE
+    return path if path.exists() else None
+
+
+# --- the model's address and key ---------------------------------------------------------------------------------------
+
+
+def _access(model: ModelSettings, values: Values, environ: Mapping[str, str]) -> ModelAccess:
+    """Work out which model answers and with which key. OpenAI's own variable is sent to nobody but OpenAI."""
+    url = model.url or (OPENAI.base_url if environ.get(OPENAI.key_variable) else EMBEDDED)
+    if url == EMBEDDED:
+        return ModelAccess(base_url=None)
+    given = values.get("model.url", Given(url, "the default"))
+    try:
+        session_url(url, model.name)
+    except UserError as error:
+        raise wrong("model.url", given, f'{error}, or be "{EMBEDDED}"') from None
+    is_openai = urlsplit(url).hostname == urlsplit(OPENAI.base_url).hostname
+    key, origin = _key(model, environ, own_variable=OPENAI.key_variable if is_openai else None)
+    if is_openai and key is None:
+        raise wrong("model.url", given, f"OpenAI needs a key: set {OPENAI.key_variable}, or use the model.url {EMBEDDED!r}")
+    try:
+        upgrade_headers(key)
+    except UserError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    return ModelAccess(base_url=url, api_key=key)
+
+
+def _key(model: ModelSettings, environ: Mapping[str, str], *, own_variable: str | None) -> tuple[str | None, str]:
+    """Find the key, and say where it was found."""
+    if key := environ.get(KEY_VARIABLE):
+        return key, f"environment variable {KEY_VARIABLE}"
+    if model.api_key_file is not None:
+        try:
+            return model.api_key_file.read_text(encoding="utf-8").strip(), f"model.api_key_file {model.api_key_file}"
+        except (OSError, UnicodeDecodeError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8 text"
+            raise ConfigError(f"model.api_key_file {model.api_key_file}: the key cannot be read ({reason})") from None
+    if own_variable is not None and (key := environ.get(own_variable)):
+        return key, f"environment variable {own_variable}"
+    return None, ""
