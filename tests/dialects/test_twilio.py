@@ -249,6 +249,7 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"event":"mark","mark":{"name":"\ud800"}}', OddityKind.NOT_JSON),
         ('{"event":"media","x":' + "[" * 65_000, OddityKind.NOT_JSON),
         ("[]", OddityKind.WRONG_SHAPE),
+        ('{"event":"weather","x":' + "[" * 65_000, OddityKind.WRONG_SHAPE),
         ("null", OddityKind.WRONG_SHAPE),
         ('"media"', OddityKind.WRONG_SHAPE),
         ("{}", OddityKind.WRONG_SHAPE),

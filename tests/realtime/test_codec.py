@@ -130,6 +130,7 @@ def test_the_memory_of_calls_is_bounded() -> None:
         ({"request": "-7"}, None),
         ({"request": "seven"}, None),
         ({"request": "²"}, None),
+        ({"request": "\u0667"}, None),
         ({"request": ""}, None),
         ({"request": 7}, None),
         ({"request": "9" * 5000}, None),

@@ -39,7 +39,7 @@ def close_is_retryable(code: int | None, reason: str, last_error_code: str | Non
     """
     if last_error_code in NEVER_RETRY or not NEVER_RETRY.isdisjoint(reason.split(".")):
         return False
-    return code is None or (code != _POLICY_VIOLATION and code not in _OWN_REFUSALS)
+    return code != _POLICY_VIOLATION and code not in _OWN_REFUSALS
 
 
 def upgrade_is_retryable(http_status: int | None) -> bool:
