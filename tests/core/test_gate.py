@@ -1,0 +1,81 @@
+from typing import Any
+
+import pytest
+
+from trio_voice.core.commands import Refusal
+from trio_voice.core.gate import BargeInGate
+from trio_voice.core.settings import CallSettings
+from trio_voice.core.standing import Standing
+from trio_voice.core.states import TurnState
+
+
+def gate(*, calibrated: bool = True, **settings: Any) -> BargeInGate:
+    return BargeInGate(CallSettings(**settings), Standing(calibrated=calibrated))
+
+
+def hear(gate: BargeInGate, frames: int, level_dbfs: float, agent_dbfs: float | None = None) -> None:
+    for _ in range(frames):
+        gate.hear(level_dbfs, agent_dbfs)
+
+
+def test_calibrated_after_enough_usable_frames() -> None:
+    barrier = gate(calibrated=False, calibration_min_frames=10)
+    hear(barrier, 9, -60.0)
+    hear(barrier, 5, -100.0)
+    assert barrier.refusal(0.0) is Refusal.NOT_CALIBRATED
+    hear(barrier, 1, -60.0)
+    assert barrier.refusal(0.0) is None
+
+
+def test_the_cooldown_ends_at_its_moment() -> None:
+    barrier = gate(cancel_cooldown_s=0.25)
+    barrier.denied = Refusal.ECHO
+    barrier.acted(1.0)
+    assert [barrier.denied, barrier.refusal(1.0)] == [None, Refusal.COOLDOWN]
+    assert barrier.refusal(1.249999) is Refusal.COOLDOWN
+    assert barrier.refusal(1.25) is None
+
+
+def test_only_callers_who_have_spoken() -> None:
+    barrier = gate(require_user_has_spoken=True)
+    assert barrier.refusal(0.0) is Refusal.NOT_SPOKEN_YET
+    barrier.turns_spoken = 1
+    assert barrier.refusal(0.0) is None
+
+
+def test_only_so_far_above_the_floor() -> None:
+    barrier = gate(barge_in_min_level_db=15.0)
+    assert barrier.refusal(0.0) is None
+    hear(barrier, 30, -60.0)
+    barrier.hear(-45.001, None)
+    assert barrier.refusal(0.0) is Refusal.BELOW_LEVEL
+    barrier.hear(-45.0, None)
+    assert barrier.refusal(0.0) is None
+    hear(barrier, 5, -60.0)
+    assert barrier.refusal(0.0) is Refusal.BELOW_LEVEL
+
+
+@pytest.mark.parametrize(("loud_frames", "refusal"), [(3, Refusal.ECHO), (4, None)])
+def test_four_of_five_frames_louder_than_the_echo(loud_frames: int, refusal: Refusal | None) -> None:
+    barrier = gate()
+    hear(barrier, 5, -40.0, -20.0)
+    hear(barrier, loud_frames, -20.0, -20.0)
+    assert barrier.refusal(0.0) is refusal
+
+
+def test_the_echo_guard_can_be_switched_off() -> None:
+    barrier = gate(echo_guard=False)
+    hear(barrier, 5, -40.0, -20.0)
+    assert barrier.refusal(0.0) is None
+
+
+def test_it_does_not_learn_from_accepted_speech() -> None:
+    barrier = gate()
+    hear(barrier, 30, -45.0, -20.0)
+    assert barrier.echo.return_loss_db == 25.0
+    barrier.standing.turn = TurnState.SPEAKING
+    hear(barrier, 250, -26.0, -20.0)
+    assert barrier.echo.return_loss_db == 25.0
+    barrier.denied = Refusal.ECHO
+    hear(barrier, 250, -26.0, -20.0)
+    assert barrier.echo.return_loss_db == 6.0

@@ -1,0 +1,81 @@
+from itertools import product
+
+import pytest
+
+from trio_voice.core.commands import Refusal
+from trio_voice.core.states import (
+    MIRROR_TABLE,
+    REFUSALS,
+    RESPONSE_TABLE,
+    CallState,
+    Cell,
+    Fault,
+    ResponseState,
+    Signal,
+)
+
+IDLE, REQUESTED, DOOMED, ACTIVE, CANCELLING, BLOCKED = ResponseState
+OURS_TO_SEND = {Signal.CREATE_SENT, Signal.DOOMED, Signal.CANCEL_SENT, Signal.GIVEN_UP}
+
+
+def test_the_tables_are_complete() -> None:
+    for table in (RESPONSE_TABLE, MIRROR_TABLE):
+        assert set(table) == set(Signal)
+        assert all(list(row) == list(ResponseState) for row in table.values())
+    assert set(REFUSALS) == set(CallState)
+
+
+@pytest.mark.parametrize(("signal", "state"), list(product(Signal, ResponseState)))
+def test_only_what_we_do_can_be_our_fault(signal: Signal, state: ResponseState) -> None:
+    cell = RESPONSE_TABLE[signal][state]
+    assert cell is not Fault.OURS or signal in OURS_TO_SEND
+    assert cell is not Fault.PEERS or signal is Signal.CREATED
+
+
+def reachable(start: ResponseState, signals: set[Signal]) -> set[ResponseState]:
+    found, queue = {start}, [start]
+    while queue:
+        state = queue.pop()
+        cells: list[Cell] = [RESPONSE_TABLE[signal][state] for signal in signals]
+        new = {cell for cell in cells if isinstance(cell, ResponseState)} - found
+        found |= new
+        queue += new
+    return found
+
+
+def test_every_state_is_reached() -> None:
+    assert reachable(IDLE, set(Signal)) == set(ResponseState)
+
+
+@pytest.mark.parametrize("state", ResponseState)
+def test_deadlines_alone_lead_back_to_idle(state: ResponseState) -> None:
+    """What we can do without the peer: give up, and cancel."""
+    assert IDLE in reachable(state, {Signal.GIVEN_UP, Signal.CANCEL_SENT})
+
+
+@pytest.mark.parametrize("state", ResponseState)
+def test_a_session_that_ends_leaves_nothing(state: ResponseState) -> None:
+    assert RESPONSE_TABLE[Signal.SESSION_ENDED][state] is IDLE
+
+
+def test_a_cancel_is_sent_only_for_something_that_is_active() -> None:
+    row = RESPONSE_TABLE[Signal.CANCEL_SENT]
+    assert {state for state in ResponseState if row[state] is CANCELLING} == {ACTIVE, BLOCKED}
+
+
+def test_a_create_is_sent_only_from_idle() -> None:
+    row = RESPONSE_TABLE[Signal.CREATE_SENT]
+    assert {state for state in ResponseState if row[state] is not Fault.OURS} == {IDLE}
+
+
+def test_the_mirror_differs_only_in_what_the_model_may_begin() -> None:
+    differing = {signal for signal in Signal if MIRROR_TABLE[signal] != RESPONSE_TABLE[signal]}
+    assert differing == {Signal.CREATED}
+    assert set(MIRROR_TABLE[Signal.CREATED].values()) == {ACTIVE}
+
+
+def test_only_a_conversation_takes_requests_without_reserve() -> None:
+    assert [state for state in CallState if REFUSALS[state] is None] == [CallState.CONVERSING]
+    assert REFUSALS[CallState.GREETING] is Refusal.GREETING_LOCK
+    assert REFUSALS[CallState.GOODBYE] is Refusal.HANG_UP_PENDING
+    assert {REFUSALS[state] for state in (CallState.LEAVING, CallState.HANGING_UP, CallState.CLOSED)} == {Refusal.CLOSING}
