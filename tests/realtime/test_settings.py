@@ -176,20 +176,29 @@ def test_a_difference_says_what_was_asked_and_what_was_applied(path: str, applie
     assert said.startswith(sentence)
 
 
-def test_turn_detection_that_is_off_is_one_difference() -> None:
-    (said,) = echo_differences(SETTINGS, with_field("audio.input.turn_detection", None))
-    assert said.startswith("session.audio.input.turn_detection: asked for {'type': 'server_vad'")
-    assert said.endswith("the peer applied None")
+def test_turn_detection_that_is_off_differs_in_each_of_its_settings() -> None:
+    differences = echo_differences(SETTINGS, with_field("audio.input.turn_detection", None))
+    assert differences[0] == "session.audio.input.turn_detection.type: asked for 'server_vad', the peer applied None"
+    assert len(differences) == 6
 
 
-def test_an_empty_session_differs_in_everything() -> None:
-    differences = echo_differences(SETTINGS, {})
-    assert [said.split(":")[0] for said in differences] == [
+def test_a_format_of_another_shape_is_told_as_it_is() -> None:
+    (said,) = echo_differences(SETTINGS, with_field("audio.output.format", "g711_ulaw"))
+    assert said == "session.audio.output.format.type: asked for 'audio/pcmu', the peer applied 'g711_ulaw'"
+
+
+@pytest.mark.parametrize("session", [{}, {"audio": None}, {"audio": "no"}])
+def test_what_the_peer_does_not_report_differs_under_its_whole_path(session: dict[str, Any]) -> None:
+    paths = [said.split(":")[0] for said in echo_differences(SETTINGS, session)]
+    assert {
         "session.type",
-        "session.output_modalities",
         "session.instructions",
-        "session.audio",
-    ]
+        "session.audio.input.format.type",
+        "session.audio.input.turn_detection.create_response",
+        "session.audio.input.turn_detection.interrupt_response",
+        "session.audio.output.format.type",
+        "session.audio.output.voice",
+    } <= set(paths)
 
 
 def test_numbers_may_be_rounded() -> None:

@@ -78,7 +78,8 @@ def session_update(settings: SessionSettings, event_id: str) -> str:
 def echo_differences(settings: SessionSettings, session_object: Mapping[str, Any]) -> list[str]:
     """Compare what was asked for with the session that the peer reports; one sentence for each difference.
 
-    What was not asked for is not compared: a peer may report more than we know.
+    A sentence begins with the setting's whole path ("session.audio.input.format.type: ..."), also where the peer reports nothing
+    of the kind. What was not asked for is not compared: a peer may report more than we know.
     """
     return list(_differences("session", _session_object(settings), session_object))
 
@@ -124,9 +125,9 @@ def _format_object(audio_format: AudioFormat) -> dict[str, Any]:
 
 
 def _differences(path: str, asked: object, applied: object) -> Iterator[str]:
-    if isinstance(asked, Mapping) and isinstance(applied, Mapping):
+    if isinstance(asked, Mapping):
         for key, value in asked.items():
-            yield from _differences(f"{path}.{key}", value, applied.get(key))
+            yield from _differences(f"{path}.{key}", value, applied.get(key) if isinstance(applied, Mapping) else applied)
     elif path == "session.tools":
         asked_names, applied_names = _tool_names(asked), _tool_names(applied)
         if asked_names != applied_names:
