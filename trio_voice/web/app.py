@@ -1,0 +1,135 @@
+"""The web application: health, the start page, live events. It is made from explicit dependencies and reads no settings.
+
+Every endpoint is `async`: Starlette would run a plain function in a thread.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+import trio
+from attrs import define, field, frozen
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from trio_voice.server.directory import CallDirectory, Feed, LinesLost
+from trio_voice.web.headers import SecurityHeaders
+from trio_voice.web.start_page import About, asset, start_page
+
+APPEAR_LIMIT_S = 5.0
+"""How long a feed is waited for whose call has not begun: whoever places a call subscribes first."""
+HEARTBEAT_S = 15.0
+"""A feed says this often that it is alive, so that a dead reader is noticed and no proxy gives it up."""
+
+
+@frozen(kw_only=True)
+class Dependencies:
+    """What the pages show and watch."""
+
+    about: About
+    directory: CallDirectory
+    token: str = field(repr=False)
+    """What a reader of calls must show."""
+    draining: trio.Event
+
+
+def create_app(dependencies: Dependencies) -> ASGIApp:
+    """Make the application. It must be called within Trio, whose clock tells the time since then."""
+    pages = _Pages(dependencies)
+    app = Starlette(
+        routes=[
+            Route("/", pages.start),
+            Route("/assets/{name}", pages.asset),
+            Route("/healthz", pages.health),
+            Route("/readyz", pages.readiness),
+            Route("/calls/{call_sid}/events", pages.events),
+        ],
+        exception_handlers={HTTPException: _plain_error},
+    )
+    return SecurityHeaders(app)
+
+
+@define(eq=False)
+class _Pages:
+    """The endpoints."""
+
+    _on: Dependencies
+    _began: float = field(factory=trio.current_time)
+
+    async def start(self, _request: Request) -> Response:
+        return start_page(self._on.about, calls=len(self._on.directory), ready=not self._on.draining.is_set())
+
+    async def asset(self, request: Request) -> Response:
+        found = asset(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    async def health(self, _request: Request) -> Response:
+        """The process lives and answers."""
+        facts = {
+            "status": "ok",
+            "version": self._on.about.version,
+            "uptime_s": round(trio.current_time() - self._began, 3),
+            "calls": len(self._on.directory),
+        }
+        return _json(facts)
+
+    async def readiness(self, _request: Request) -> Response:
+        """New calls may be sent here (200), or not (503) and why."""
+        calls = len(self._on.directory)
+        if self._on.draining.is_set():
+            return _json({"ready": False, "reason": "draining", "calls": calls}, status=503)
+        return _json({"ready": True, "calls": calls})
+
+    async def events(self, request: Request) -> Response:
+        """One call's journal as it is written: server-sent events, one `data:` a line, until the call ends."""
+        self._authorize(request)
+        call_sid = request.path_params["call_sid"]
+        call = await self._on.directory.wait_for(call_sid, APPEAR_LIMIT_S)
+        if call is None:
+            raise HTTPException(404, f"no call {call_sid!r} is in progress")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(_EventStream(call.follow()), media_type="text/event-stream", headers=headers)
+
+    def _authorize(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), self._on.token.encode()):
+            raise HTTPException(
+                401,
+                "give the token of this server: Authorization: Bearer <token>",
+                headers={"WWW-Authenticate": 'Bearer realm="trio-voice"'},
+            )
+
+
+@define(eq=False)
+class _EventStream:
+    """A call's feed as server-sent events. No generator: one that is left in the middle would have to be closed by somebody."""
+
+    _feed: Feed
+
+    def __aiter__(self) -> _EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with trio.move_on_after(HEARTBEAT_S):
+            line = await anext(self._feed)
+            if isinstance(line, LinesLost):
+                return b'event: lost\ndata: {"lost":%d}\n\n' % line.count
+            return f"data: {line}\n\n".encode()
+        return b": alive\n\n"
+
+
+def _json(facts: dict[str, object], *, status: int = 200) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(facts), status, headers, media_type="application/json")
+
+
+async def _plain_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)

@@ -1,0 +1,31 @@
+"use strict";
+
+// Keeps the number of calls and the state true while the page is open. Without it the page shows what was so when it was loaded.
+const EVERY_MS = 2000;
+const calls = document.getElementById("calls");
+const word = document.getElementById("calls-word");
+const state = document.getElementById("state");
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;  // a screen reader announces every change, so only real ones
+}
+
+function show(text, ready) {
+  set(state, text);
+  state.className = ready ? "state ready" : "state waiting";
+}
+
+async function look() {
+  try {
+    const answer = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(EVERY_MS) });
+    const facts = await answer.json();
+    set(calls, String(facts.calls));
+    set(word, facts.calls === 1 ? "call in progress" : "calls in progress");
+    show(facts.ready ? "ready for calls" : `takes no new calls (${facts.reason})`, facts.ready);
+  } catch {
+    show("the server does not answer", false);
+  }
+  setTimeout(look, document.hidden ? 5 * EVERY_MS : EVERY_MS);
+}
+
+look();
