@@ -1,0 +1,90 @@
+"""The embedded Realtime server in a process of its own, with a stopwatch at its door.
+
+It stamps every piece of speech that leaves it and reads the stamps of the caller's frames that reach it. Prints its URL when it
+listens, and on SIGTERM one JSON line with what it saw.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import sys
+from typing import Any
+
+import msgspec
+import trio
+
+from bench.stamps import age_ms, stamp
+from trio_voice.realtime_server import connection, session
+from trio_voice.realtime_server.events import Output, SendEvent
+from trio_voice.realtime_server.script import default_script
+from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+
+_APPEND = '{"type":"input_audio_buffer.append","audio":"'
+
+
+class Seen:
+    """What passed the door."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.up_ms: list[float] = []
+        self.sent_bytes = 0
+
+    def append(self, message: str | bytes) -> None:
+        """A client event came in."""
+        if isinstance(message, str) and "input_audio_buffer.append" in message[:60]:
+            audio = base64.b64decode(msgspec.json.decode(message)["audio"])
+            age = age_ms(audio)
+            self.frames += len(audio) // 160
+            if age is not None:
+                self.up_ms.append(age)
+
+    def delta(self, event: dict[str, Any]) -> None:
+        """Speech goes out."""
+        if event["type"] == "response.output_audio.delta":
+            audio = event["delta"]
+            assert isinstance(audio, bytes)
+            self.sent_bytes += len(audio)
+            event["delta"] = stamp(audio)
+
+
+def put_a_stopwatch_at_the_door() -> Seen:
+    """Have every session and connection of this process report to one `Seen`."""
+    seen = Seen()
+    receive, perform = session.Session.receive, connection.Connection._perform  # noqa: SLF001 - this is a measuring probe
+
+    def stopped_receive(self: session.Session, message: str | bytes, now: float) -> list[Output]:
+        seen.append(message)
+        return receive(self, message, now)
+
+    def stopped_perform(self: connection.Connection, output: Output) -> None:
+        if isinstance(output, SendEvent):
+            seen.delta(output.event)
+        perform(self, output)
+
+    setattr(session.Session, "receive", stopped_receive)  # noqa: B010 - a probe, which mypy need not believe in
+    setattr(connection.Connection, "_perform", stopped_perform)  # noqa: B010 - as above
+    return seen
+
+
+async def main() -> None:
+    seen = put_a_stopwatch_at_the_door()
+    async with trio.open_nursery() as nursery:
+        settings = ModelServerSettings(port=0, script=default_script())
+        url = await nursery.start(lambda task_status: serve_model(settings, task_status=task_status))
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+        nursery.cancel_scope.cancel()
+    report = {"frames": seen.frames, "up_ms": seen.up_ms, "sent_bytes": seen.sent_bytes}
+    sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+
+
+if __name__ == "__main__":
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    trio.run(main)

@@ -1,0 +1,28 @@
+"""A moment, hidden in audio.
+
+Latency is measured across processes of one machine, whose monotonic clock they share. The sender writes the moment of sending
+into the first sixteen bytes of a piece of mu-law audio, four bits a byte, as the quietest values there are (about -50 dBFS): a voice
+detector takes it for a quiet line, and every part between sender and receiver takes it for audio.
+"""
+
+from __future__ import annotations
+
+import time
+
+STAMP_BYTES = 16
+_QUIET = 0xF0
+
+
+def stamp(audio: bytes) -> bytes:
+    """Return the audio with this moment in its first bytes."""
+    moment = time.monotonic_ns()
+    return bytes(_QUIET | (moment >> shift) & 0x0F for shift in range(0, 64, 4)) + audio[STAMP_BYTES:]
+
+
+def age_ms(audio: bytes) -> float | None:
+    """How long ago the audio was stamped, in milliseconds; None for audio without a stamp."""
+    if len(audio) < STAMP_BYTES or any(byte & _QUIET != _QUIET for byte in audio[:STAMP_BYTES]):
+        return None
+    moment = sum((byte & 0x0F) << shift for byte, shift in zip(audio[:STAMP_BYTES], range(0, 64, 4), strict=True))
+    age = (time.monotonic_ns() - moment) / 1e6
+    return age if 0 <= age < 600_000 else None  # speech can look like a stamp, but not like one of these minutes
