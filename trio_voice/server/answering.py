@@ -80,8 +80,8 @@ class Answering:
         live = LiveCall(call_id, started.call_sid, datetime.now(UTC), folder)
         log.info("call started", dialect=dialect.name)
         began = trio.current_time()
-        async with journal_file(folder / "call.jsonl") as journal:
-            with self.directory.registered(live):
+        with self.directory.registered(live):  # until the journal is closed: who sees the call end can read it
+            async with journal_file(folder / "call.jsonl") as journal:
                 runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live))
                 reason = await runner.run()
         log.info("call ended", reason=reason, duration_s=round(trio.current_time() - began, 3))

@@ -1,0 +1,112 @@
+"""Everything, for real, in one process: the server, the embedded Realtime server and the telephone, over real sockets.
+
+The clock runs four times as fast as the world's, for all three of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import define
+
+from trio_voice.agent.agent import Agent
+from trio_voice.core.settings import CallSettings
+from trio_voice.phone.caller import Ending, PhoneCall
+from trio_voice.phone.scenario import Scenario, Step
+from trio_voice.phone.synthetic import synthetic_speech
+from trio_voice.phone.voice import Speech, prepare_speech
+from trio_voice.realtime.settings import SessionSettings
+from trio_voice.realtime_server.script import parse_script
+from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+from trio_voice.server.answering import Answering
+from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.directory import CallDirectory
+from trio_voice.server.front_door import open_listeners, serve
+from trio_voice.server.model import ModelEndpoint
+
+SCRIPT = """
+name = "short answers"
+[[rule]]
+when = { instructions = "goodbye" }
+say = "Goodbye."
+[[rule]]
+when = { about = "nothing" }
+say = "Hello."
+[[rule]]
+when = { turn = 1 }
+say = "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen."
+[[rule]]
+when = { turn = 2 }
+say = "Good."
+[[rule]]
+parts = [{ say = "Goodbye." }, { call = "hang_up", arguments = { reason = "done" } }]
+"""
+
+
+def sentence(seconds: float = 1.5, seed: int = 1) -> Speech:
+    """A caller's sentence."""
+    return prepare_speech(synthetic_speech(seed, seconds), "a sentence")
+
+
+@define
+class World:
+    """Where everything is."""
+
+    url: str
+    calls_folder: Path
+    directory: CallDirectory
+
+    async def call(self, steps: Sequence[Step], **scenario: Any) -> tuple[PhoneCall, Ending]:
+        """Place a call, live it to its end, and wait until the server has let go of it."""
+        async with PhoneCall.place(self.url, Scenario(steps, **scenario)) as call:
+            ending = await call.finished()
+        assert await self.directory.wait_empty(20)
+        return call, ending
+
+    def journals(self) -> list[Path]:
+        """The journals of all calls."""
+        return list(self.calls_folder.glob("*/call.jsonl"))
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The lines of the only call's journal, but for single audio frames."""
+        (path,) = self.journals()
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        return [line for line in lines if line.get("event") != "CallerAudio" and line.get("command") != "AppendAudio"]
+
+
+def named(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The events or commands of one name."""
+    return [line for line in lines if name in (line.get("event"), line.get("command"))]
+
+
+@asynccontextmanager
+async def world(calls_folder: Path, *, settings: CallSettings | None = None, script: str = SCRIPT) -> AsyncIterator[World]:
+    """Start everything; it ends with the block."""
+    async with trio.open_nursery() as nursery:
+        model = ModelServerSettings(port=0, script=parse_script(script, "the test's script"), seed=1)
+        model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
+        call_settings = settings or CallSettings()
+        session = SessionSettings(instructions="", model="gpt-realtime-2.1", vad_silence_ms=call_settings.vad_silence_ms)
+        plan = CallPlan(
+            endpoint=ModelEndpoint(url=f"{model_url}?model=gpt-realtime-2.1"),
+            session=Agent(voice="marin").session(session),
+            settings=call_settings,
+        )
+        directory = CallDirectory()
+        listeners = await open_listeners("127.0.0.1", 0)
+        port = listeners[0].socket.getsockname()[1]
+
+        async def no_pages(scope: Any, receive: Any, send: Any) -> None:
+            """Serve nothing: these tests are about calls."""
+
+        async def answer() -> None:
+            await serve(listeners, media=Answering(plan, directory, calls_folder), app=no_pages, draining=trio.Event())
+
+        nursery.start_soon(answer)
+        yield World(f"ws://127.0.0.1:{port}/media/twilio", calls_folder, directory)
+        nursery.cancel_scope.cancel()
