@@ -1,57 +1,83 @@
-"""Streaming conversion between 8000 Hz and 24000 Hz (the telephone's rate and the model's), signed 16-bit PCM.
+"""Streaming conversion between the telephone's 8000 Hz and the rates of models and voices, signed 16-bit PCM.
 
-A 48-tap polyphase FIR on numpy: even output (160 samples in, exactly 480 out, and back), 1 ms of delay, aliases at -54 dB.
-Block resamplers such as soxr's stream give bursts (nothing, nothing, 1468 bytes), which a telephone hears as jitter; linear
-ones alias. `resample_pcm16` does whole recordings at any rates.
+Between 8000 Hz and 24000 or 16000 Hz: a polyphase FIR of 16 taps a phase on numpy. Even output (160 samples in, exactly 480 out,
+and back), 1 ms of delay, aliases at -54 dB. Block resamplers such as soxr's stream give bursts (nothing, nothing, 1468 bytes),
+which a telephone hears as jitter; linear ones alias. `Resampler` is for any other pair of rates, `resample_pcm16` for recordings.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
 FACTOR = 3
-_TAPS = 48
-_CUTOFF = 3800 / 24000
+_PHASE_TAPS = 16
+_TAPS = FACTOR * _PHASE_TAPS
+_CUTOFF_HZ = 3800
+
+Samples = npt.NDArray[np.float64]
 
 
-def _lowpass() -> npt.NDArray[np.float64]:
-    n = np.arange(_TAPS) - (_TAPS - 1) / 2
-    taps = 2 * _CUTOFF * np.sinc(2 * _CUTOFF * n) * np.kaiser(_TAPS, 5.0)
-    return np.asarray(taps / taps.sum(), dtype=np.float64)
+def _lowpass(factor: int) -> Samples:
+    """Return the filter of `factor` times 8000 Hz; its taps add up to 1."""
+    taps = factor * _PHASE_TAPS
+    n = np.arange(taps) - (taps - 1) / 2
+    cutoff = _CUTOFF_HZ / (8000 * factor)
+    fir = 2 * cutoff * np.sinc(2 * cutoff * n) * np.kaiser(taps, 5.0)
+    return np.asarray(fir / fir.sum(), dtype=np.float64)
 
 
-_FIR = _lowpass()
-_PHASES = np.stack([_FIR[phase::FACTOR] * FACTOR for phase in range(FACTOR)], axis=1)[::-1]  # (taps a phase, phases)
+def _phases(factor: int) -> Samples:
+    """Return the filter as (taps a phase, phases); each phase passes a constant (almost) unchanged."""
+    return np.stack([_lowpass(factor)[phase::factor] * factor for phase in range(factor)], axis=1)[::-1]
 
 
-def _to_pcm16(samples: npt.NDArray[np.float64]) -> bytes:
+_FIR = _lowpass(FACTOR)
+
+
+def _to_pcm16(samples: Samples) -> bytes:
     return np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes()
 
 
 @define
-class Upsampler8To24:
-    """8000 Hz in, 24000 Hz out; state is kept between calls, so that frames join without a click."""
+class _Upsampler:
+    """State is kept between calls, so that frames join without a click."""
 
-    _tail: npt.NDArray[np.float64] = field(factory=lambda: np.zeros(_TAPS // FACTOR - 1), init=False)
+    _PHASES: ClassVar[Samples]
+    _tail: Samples = field(factory=lambda: np.zeros(_PHASE_TAPS - 1), init=False)
 
     def convert(self, pcm16: bytes) -> bytes:
-        """Return exactly three times the samples that went in."""
+        """Return exactly two or three times the samples that went in."""
         joined = np.concatenate([self._tail, np.frombuffer(pcm16, "<i2").astype(np.float64)])
-        self._tail = joined[-(_TAPS // FACTOR - 1) :]
-        windows = np.lib.stride_tricks.sliding_window_view(joined, _TAPS // FACTOR)
-        return _to_pcm16((windows @ _PHASES).reshape(-1))
+        self._tail = joined[len(joined) - (_PHASE_TAPS - 1) :]
+        windows = np.lib.stride_tricks.sliding_window_view(joined, _PHASE_TAPS) if pcm16 else np.zeros((0, _PHASE_TAPS))
+        return _to_pcm16((windows @ self._PHASES).reshape(-1))
+
+
+@define
+class Upsampler8To24(_Upsampler):
+    """8000 Hz in, 24000 Hz out: exactly three times the samples."""
+
+    _PHASES: ClassVar[Samples] = _phases(FACTOR)
+
+
+@define
+class Upsampler8To16(_Upsampler):
+    """8000 Hz in, 16000 Hz out: exactly twice the samples."""
+
+    _PHASES: ClassVar[Samples] = _phases(2)
 
 
 @define
 class Downsampler24To8:
     """24000 Hz in, 8000 Hz out; keeps up to two samples back until a whole output sample is there."""
 
-    _tail: npt.NDArray[np.float64] = field(factory=lambda: np.zeros(_TAPS - FACTOR), init=False)
+    _tail: Samples = field(factory=lambda: np.zeros(_TAPS - FACTOR), init=False)
 
     def convert(self, pcm16: bytes) -> bytes:
         """Return one sample for every three that have come in so far."""
@@ -78,8 +104,8 @@ class Resampler:
     _up: int = field(init=False)
     _down: int = field(init=False)
     _half: int = field(init=False)
-    _kernel: npt.NDArray[np.float64] = field(init=False)  # (phases, taps)
-    _held: npt.NDArray[np.float64] = field(init=False)  # input from sample `_held_from` on
+    _kernel: Samples = field(init=False)  # (phases, taps)
+    _held: Samples = field(init=False)  # input from sample `_held_from` on
     _held_from: int = field(init=False)
     _given: int = field(default=0, init=False)
 
@@ -118,7 +144,7 @@ class Resampler:
 
 
 @lru_cache(maxsize=32)
-def _sinc_kernel(up: int, down: int) -> npt.NDArray[np.float64]:
+def _sinc_kernel(up: int, down: int) -> Samples:
     """One row of taps for each of the `up` positions between two input samples; each row passes a constant unchanged."""
     scale = min(1.0, up / down) * 0.95
     half = math.ceil(16 / scale)

@@ -63,9 +63,20 @@ class HearingSettings:
 class FrameJudge(Protocol):
     """Says of one frame after the other whether it is voiced; it may adapt to what it hears."""
 
-    frame_ms: int
-    onset_window: int
-    onset_voiced: int
+    @property
+    def frame_ms(self) -> int:
+        """The length of a frame."""
+        ...
+
+    @property
+    def onset_window(self) -> int:
+        """Speech begins when of so many frames..."""
+        ...
+
+    @property
+    def onset_voiced(self) -> int:
+        """... so many are voiced."""
+        ...
 
     def is_voiced(self, pcm16: bytes, threshold: float) -> bool:
         """Judge the next `frame_ms` of 8 kHz PCM16; every frame of the line must pass here, in order."""
