@@ -12,7 +12,6 @@ floor is capped until it has heard 2 s, so that loud noise begins one turn when 
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import wave
@@ -26,6 +25,7 @@ from attrs import define, field, frozen
 
 from trio_voice.audio.g711 import pcm16_to_ulaw, ulaw_to_pcm16
 from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.phone.speech import speech_folder
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
 from trio_voice.realtime_server.hearing_silero import SileroModel
 
@@ -35,10 +35,6 @@ STEP_BYTES = 320
 FIRST_MS = 2500
 NOISES = ("white", "pink", "hum", "babble")
 NO_SPEECH_IN = ("silence/", "beep", "tone", "ascending", "monkeys", "screams", "moo", "dir-multi")  # folders and names
-
-
-def speech_folder() -> Path:
-    return Path(os.environ.get("TRIO_VOICE_SPEECH") or Path.home() / ".cache" / "trio-voice" / "speech")
 
 
 @frozen

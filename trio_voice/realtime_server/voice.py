@@ -133,9 +133,12 @@ class VoicePool:
             else:
                 for _ in range(self.settings.workers):
                     nursery.start_soon(self._keep_a_worker)
-            await self._settled.wait()
-            yield
-            nursery.cancel_scope.cancel()
+            try:
+                await self._settled.wait()
+                yield
+            finally:
+                self._queue.close("the voice has ended with its server")
+                nursery.cancel_scope.cancel()
 
     @property
     def engine(self) -> str:
@@ -156,8 +159,12 @@ class VoicePool:
             return "espeak-ng speaks; `apt install flite` gives an English voice that is far better understood"
         if self.settings.engine == "tones":
             return "tones stand for speech, as the settings ask"
+        if self._lost_because:
+            why = f"the voice does not run ({self._lost_because})"
+        else:
+            why = "no voice is installed" if self.settings.engine == "auto" else f"{self.settings.engine} is not installed"
         how = "get a voice with `pip install 'trio-voice[voice]'` (espeak-ng) or, for English, `apt install flite`"
-        return f"{self._lost_because or 'no voice is installed'}, so tones stand for speech; {how}"
+        return f"{why}, so tones stand for speech; {how}"
 
     def speech(
         self, text: str, *, voice: str, speed: float = 1.0, language: str = "en-us"

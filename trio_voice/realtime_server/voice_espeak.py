@@ -21,6 +21,7 @@ from attrs import define, field
 from trio_voice.audio.resample import Resampler
 from trio_voice.realtime_server.voice_level import Leveller
 from trio_voice.realtime_server.voice_names import EngineError, EspeakSound, VoiceProfile
+from trio_voice.realtime_server.voice_text import pause_s
 
 RATE_HZ = 24000
 SLOWEST_WORDS_PER_MINUTE = 80
@@ -100,7 +101,7 @@ class Espeak:
         self._set_tempo(sound.words_per_minute * speed)
         resampler = Resampler(self._library_hz, RATE_HZ)
         if self._synthesise(text, lambda pcm16: take(leveller.level(resampler.convert(pcm16)))):
-            take(leveller.level(resampler.flush()))
+            take(leveller.level(resampler.flush()) + bytes(2 * round(pause_s(text) / speed * RATE_HZ)))
 
     def _choose(self, sound: EspeakSound, language: str) -> None:
         wanted = f"{self._identifier(language)}+{sound.variant}"

@@ -16,6 +16,7 @@ from attrs import define, field
 from trio_voice.audio.resample import Resampler
 from trio_voice.realtime_server.voice_level import Leveller
 from trio_voice.realtime_server.voice_names import EngineError, FliteSound, VoiceProfile
+from trio_voice.realtime_server.voice_text import pause_s
 
 RATE_HZ = 24000
 _SPEAKER_HZ = 16000
@@ -23,8 +24,6 @@ SPEAKERS = ("slt", "rms", "awb")
 _PIECE_MS = 100
 _AUDIBLE = 150  # of 32768: -47 dBFS
 _LEAD_S = 0.04
-_STOP_S = 0.3
-_COMMA_S = 0.15
 _SAMPLE = "The quick brown fox jumps over the lazy dog, and nobody minds at all."
 
 
@@ -87,8 +86,7 @@ class Flite:
         sound = profile.flite
         leveller = self._leveller(sound)
         resampler = Resampler(sound.played_at_hz, RATE_HZ)
-        pause_s = (_STOP_S if text[-1:] in ".!?" else _COMMA_S) / speed
-        audio = _with_pauses(self._synthesise(text, sound, speed), sound.played_at_hz, pause_s)
+        audio = _with_pause(self._synthesise(text, sound, speed), sound.played_at_hz, pause_s(text) / speed)
         piece_bytes = 2 * sound.played_at_hz * _PIECE_MS // 1000
         for begin in range(0, len(audio), piece_bytes):
             if not take(leveller.level(resampler.convert(audio[begin : begin + piece_bytes]))):
@@ -122,7 +120,7 @@ def _in_ascii(text: str) -> str:
     return unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
 
 
-def _with_pauses(audio: bytes, rate_hz: int, pause_s: float) -> bytes:
+def _with_pause(audio: bytes, rate_hz: int, rest_s: float) -> bytes:
     """Replace the silence around a sentence: flite leaves some 200 ms before it and, by speaker, 60 to 220 ms after."""
     samples = np.frombuffer(audio, "<i2")
     loud = np.flatnonzero(np.abs(samples) > _AUDIBLE)
@@ -130,4 +128,4 @@ def _with_pauses(audio: bytes, rate_hz: int, pause_s: float) -> bytes:
         return audio
     begin = max(0, loud[0] - round(_LEAD_S * rate_hz))
     end = min(len(samples), loud[-1] + round(_LEAD_S * rate_hz))
-    return samples[begin:end].tobytes() + bytes(2 * round(pause_s * rate_hz))
+    return samples[begin:end].tobytes() + bytes(2 * round(rest_s * rate_hz))

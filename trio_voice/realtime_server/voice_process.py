@@ -109,7 +109,10 @@ async def voice_process(engine: str, silence_s: float = 10.0) -> AsyncIterator[V
     """
     command = [sys.executable, "-m", MODULE, engine]
     # In a session of its own: Ctrl-C is for the server, which then ends the worker.
-    process = await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+    try:
+        process = await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+    except OSError as error:
+        raise WorkerLostError(f"no voice worker can be started ({error})") from None
     assert process.stdin is not None
     assert process.stdout is not None
     worker = VoiceProcess(process.stdin, process.stdout, process.pid, silence_s)

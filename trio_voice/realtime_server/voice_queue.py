@@ -142,6 +142,11 @@ class SentenceQueue:
         else:
             self.refuse(sentence, reason)
 
+    def close(self, reason: str) -> None:
+        """Refuse what is in progress: nobody will speak it."""
+        for sentence in list(self._in_progress.values()):
+            self.refuse(sentence, reason)
+
     def _remember(self, sentence: Sentence) -> None:
         self._remembered[sentence.key] = sentence
         self._remembered_bytes += sentence.size_bytes

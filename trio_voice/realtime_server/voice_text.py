@@ -13,6 +13,7 @@ _ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "
 _END = re.compile(r"[.!?…]+[\"')\]»”]*(?=\s)|[;:](?=\s)|\n+|[。！？]")  # noqa: RUF001 - the signs of other writings are meant
 _PAUSE = re.compile(r"[,–—](?=\s)|\s(?=[-(])|[、，]")  # noqa: RUF001 - the signs of other writings are meant
 _VOWELS = re.compile(r"(?i)[aeiouyäöüàáâèéêìíîòóôùúûœæаеёиоуыэюя]+")  # noqa: RUF001 - the signs of other writings are meant
+_STOPS = tuple(".!?…。！？")  # noqa: RUF001 - the signs of other writings are meant
 _SPOKEN = re.compile(r"[^\W_]")
 
 
@@ -49,6 +50,11 @@ def _shortened(sentence: str) -> list[str]:
         parts.append(sentence[:cut].strip())
         sentence = sentence[cut:].strip()
     return [*parts, sentence]
+
+
+def pause_s(sentence: str) -> float:
+    """Return how long a speaker rests after a sentence (or a part of one), at the normal tempo."""
+    return 0.3 if sentence.rstrip("\"')]»”")[-1:] in _STOPS else 0.15
 
 
 def syllables(word: str) -> int:
