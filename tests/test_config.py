@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import pytest
 
-from trio_voice.config import SECTIONS, LogFormat, ModelAccess, Settings, load_settings
+from trio_voice.config import REFUSED, SECTIONS, LogFormat, ModelAccess, Settings, load_settings
 from trio_voice.core.settings import Turns
 from trio_voice.errors import ConfigError
-from trio_voice.settings_sources import Given
+from trio_voice.settings_sources import Given, names_of
 
 
 def load(
@@ -69,14 +68,15 @@ def test_a_key_can_be_in_a_file(tmp_path: Path) -> None:
 def test_later_sources_win_one_value_at_a_time(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
-        '[server]\nport = 1\nhost = "::1"\n[call]\nwatchdog_s = 1\nidle_s = 1\nturns = "model"\n[wording]\ngreeting = "Hi."\n',
+        '[server]\nport = 1\nhost = "::1"\n[call]\nwatchdog_s = 1\nidle_s = 1\nturns = "model"\n'
+        '[agent]\ngreeting = "Hi."\n[wording]\nfarewell = "Bye."\n',
         {"TRIO_VOICE_SERVER_PORT": "2", "TRIO_VOICE_CALL_WATCHDOG_S": "2", "TRIO_VOICE_SERVER_LOG_FORMAT": "json"},
         assignments=("call.watchdog_s=3", "server.port=3"),
         flags={"server.port": Given(4, "--port")},
     )
     assert (settings.server.port, settings.server.host, settings.server.log_format) == (4, "::1", LogFormat.JSON)
     assert (settings.call.watchdog_s, settings.call.idle_s, settings.call.turns) == (3.0, 1.0, Turns.MODEL)
-    assert settings.wording.greeting == "Hi."
+    assert (settings.wording.greeting, settings.wording.farewell) == ("Hi.", "Bye.")
     assert settings.file == tmp_path / "trio-voice.toml"
 
 
@@ -89,7 +89,7 @@ def test_the_file_can_be_named_by_flag_or_variable_and_the_flag_wins(tmp_path: P
     assert load(tmp_path, "[server]\nport = 3\n", environ, file=second).server.port == 2
 
 
-@pytest.mark.parametrize("name", [f"{section}.{key}" for section, cls in SECTIONS.items() for key in attrs.fields_dict(cls)])
+@pytest.mark.parametrize("name", sorted(set(names_of(SECTIONS)) - set(REFUSED)))
 def test_every_setting_can_be_given_and_is_checked(tmp_path: Path, name: str) -> None:
     """A table (in the file) is no value of any setting: if one were not read, or not checked, nothing would be said."""
     section, _, key = name.partition(".")
@@ -107,8 +107,9 @@ def test_every_setting_can_be_given_and_is_checked(tmp_path: Path, name: str) ->
             "[model]\napi_key = 'sk-secret'",
             {},
             (
-                "trio-voice.toml: model.api_key does not belong into this file; set TRIO_VOICE_MODEL_API_KEY (for OpenAI: "
-                "OPENAI_API_KEY) in the environment, or name a file that holds the key with model.api_key_file"
+                "trio-voice.toml: model.api_key is not set here; a key does not belong into what is read and shared: "
+                "set TRIO_VOICE_MODEL_API_KEY (for OpenAI: OPENAI_API_KEY) "
+                "in the environment, or name a file that holds the key with model.api_key_file"
             ),
         ),
         (
@@ -167,6 +168,12 @@ def test_a_mistake_is_one_sentence_with_key_origin_and_fix(
     assert sentence == says
     assert "\n" not in sentence
     assert "secret" not in sentence
+
+
+def test_an_agent_without_a_greeting_waits_for_the_caller(tmp_path: Path) -> None:
+    assert load(tmp_path).call.greeting
+    assert not load(tmp_path, '[agent]\ngreeting = ""\n').call.greeting
+    assert not load(tmp_path, "[call]\ngreeting = false\n").call.greeting
 
 
 def test_a_flags_mistake_names_the_flag(tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ class House:
 
 @frozen
 class Car:
+    wheels: int = 4
     doors: int = field(default=4, validator=validators.in_((2, 4)))
 
 
 SECTIONS = {"house": House, "car": Car}
+REFUSED = {"car.key": "hide it", "car.wheels": "they are always four"}
 
 
 def file_with(folder: Path, text: str) -> Path:
@@ -43,7 +45,7 @@ def file_with(folder: Path, text: str) -> Path:
 
 
 def read(folder: Path, text: str) -> House:
-    return build("house", House, from_file(file_with(folder, text), SECTIONS, secrets={"car.key": "hide it"}))
+    return build("house", House, from_file(file_with(folder, text), SECTIONS, refused=REFUSED))
 
 
 def test_every_type_is_read_from_a_file(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_every_type_is_read_from_the_environment() -> None:
         "TRIO_VOICE_SPEECH": "means something else",
         "HOME": "/root",
     }
-    values = from_environment(environ, SECTIONS, others=frozenset({"TRIO_VOICE_SPEECH"}))
+    values = from_environment(environ, SECTIONS, refused=REFUSED, others=frozenset({"TRIO_VOICE_SPEECH"}))
     assert build("house", House, values) == House(5, 3.0, Colour.BLUE, "5", True, 1.5, Path("a.txt"))
     assert build("car", Car, values) == Car()
 
@@ -88,10 +90,10 @@ def test_every_type_is_read_from_the_environment() -> None:
         ("[house]\nromos = 3", "{path}: there is no setting house.romos; did you mean house.rooms?"),
         ("[hose]\nrooms = 3", "{path}: there is no section [hose]; did you mean [house]?"),
         ("[xyz]\nrooms = 3", "{path}: there is no section [xyz]; there are: [house], [car]"),
-        ("[car]\nxyzzy = 3", "{path}: there is no setting car.xyzzy; [car] has: doors"),
+        ("[car]\nxyzzy = 3", "{path}: there is no setting car.xyzzy; [car] has: wheels, doors"),
         ("rooms = 3", "{path}: rooms belongs into a section: write it below [house]"),
         ("house = 3", "{path}: house must be a table: write [house] and its settings below it"),
-        ("[car]\nkey = 3", "{path}: car.key does not belong into this file; hide it"),
+        ("[car]\nkey = 3", "{path}: car.key is not set here; hide it"),
         ("[house", "{path}: not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),
     ],
 )
@@ -109,12 +111,12 @@ def test_a_long_value_is_shown_in_part(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no such file; give the path of a TOML file"):
-        from_file(tmp_path / "nowhere.toml", SECTIONS, secrets={})
+        from_file(tmp_path / "nowhere.toml", SECTIONS, refused={})
     with pytest.raises(ConfigError, match=r"the file cannot be read \(Is a directory\)"):
-        from_file(tmp_path, SECTIONS, secrets={})
+        from_file(tmp_path, SECTIONS, refused={})
     (tmp_path / "latin.toml").write_bytes(b'[house]\nstreet = "Stra\xdfe"\n')
     with pytest.raises(ConfigError, match=r"not UTF-8 text \(byte 22\); save it as UTF-8"):
-        from_file(tmp_path / "latin.toml", SECTIONS, secrets={})
+        from_file(tmp_path / "latin.toml", SECTIONS, refused={})
 
 
 @pytest.mark.parametrize(
@@ -127,19 +129,26 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
 )
 def test_an_unknown_variable_is_not_ignored(variable: str, says: str) -> None:
     with pytest.raises(ConfigError) as error:
-        from_environment({variable: "1"}, SECTIONS, others=frozenset())
+        from_environment({variable: "1"}, SECTIONS, refused=REFUSED, others=frozenset())
     assert str(error.value) == f"environment variable {variable}: {says}"
 
 
 def test_a_wrong_value_names_its_variable() -> None:
-    values = from_environment({"TRIO_VOICE_HOUSE_SOLD": "maybe"}, SECTIONS, others=frozenset())
+    values = from_environment({"TRIO_VOICE_HOUSE_SOLD": "maybe"}, SECTIONS, refused=REFUSED, others=frozenset())
     with pytest.raises(ConfigError) as error:
         build("house", House, values)
     assert str(error.value) == "house.sold = 'maybe' (environment variable TRIO_VOICE_HOUSE_SOLD): must be true or false"
 
 
+def test_what_is_refused_is_refused_everywhere() -> None:
+    with pytest.raises(ConfigError, match=r"environment variable TRIO_VOICE_CAR_WHEELS: car\.wheels is not set here; they are"):
+        from_environment({"TRIO_VOICE_CAR_WHEELS": "3"}, SECTIONS, refused=REFUSED, others=frozenset())
+    with pytest.raises(ConfigError, match=r"--set: car\.wheels is not set here; they are always four"):
+        from_assignments(["car.wheels=3"], SECTIONS, refused=REFUSED, flag="--set")
+
+
 def test_assignments_are_read_as_text() -> None:
-    values = from_assignments(["house.rooms=7", "house.street = a=b "], SECTIONS, flag="--set")
+    values = from_assignments(["house.rooms=7", "house.street = a=b "], SECTIONS, refused=REFUSED, flag="--set")
     assert build("house", House, values) == House(rooms=7, street="a=b")
 
 
@@ -153,7 +162,7 @@ def test_assignments_are_read_as_text() -> None:
 )
 def test_a_bad_assignment_says_how_it_must_look(assignment: str, says: str) -> None:
     with pytest.raises(ConfigError) as error:
-        from_assignments([assignment], SECTIONS, flag="--set")
+        from_assignments([assignment], SECTIONS, refused=REFUSED, flag="--set")
     assert str(error.value) == says
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen, validators
 
+from trio_voice.agent.agent import Agent
 from trio_voice.core.settings import CallSettings, Wording
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
@@ -82,21 +83,6 @@ class ModelSettings:
 
 
 @frozen(kw_only=True)
-class AgentSettings:
-    """Section [agent]: who answers the telephone. What it says unasked is in section [wording]."""
-
-    name: str = field(default="receptionist", validator=validators.min_len(1))
-    """What it is called on the start page and in the logs."""
-    instructions: str = field(
-        default="You are a friendly receptionist on the telephone. Answer in one or two short sentences.",
-        validator=validators.min_len(1),
-    )
-    """What the model is told at the start of every call."""
-    voice: str | None = None
-    """The model's voice; left out: the model's own choice."""
-
-
-@frozen(kw_only=True)
 class ModelAccess:
     """How the model is reached. `base_url` None: it is embedded."""
 
@@ -110,7 +96,7 @@ class Settings:
 
     server: ServerSettings = field(factory=ServerSettings)
     model: ModelSettings = field(factory=ModelSettings)
-    agent: AgentSettings = field(factory=AgentSettings)
+    agent: Agent = field(factory=Agent)
     call: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
     access: ModelAccess = field(factory=lambda: ModelAccess(base_url=None))
@@ -122,13 +108,15 @@ class Settings:
 SECTIONS = {
     "server": ServerSettings,
     "model": ModelSettings,
-    "agent": AgentSettings,
+    "agent": Agent,
     "call": CallSettings,
     "wording": Wording,
 }
-SECRETS = {
-    "model.api_key": f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
-    "or name a file that holds the key with model.api_key_file"
+REFUSED = {
+    "model.api_key": f"a key does not belong into what is read and shared: "
+    f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
+    "or name a file that holds the key with model.api_key_file",
+    "wording.greeting": "write it as agent.greeting",
 }
 
 
@@ -148,18 +136,20 @@ def load_settings(
     path = file or _default_file(environ, folder or Path.cwd())
     values: dict[str, Given] = {}
     if path is not None:
-        values |= from_file(path, SECTIONS, secrets=SECRETS)
-    values |= from_environment(environ, SECTIONS, others=OTHER_VARIABLES)
-    values |= from_assignments(list(assignments), SECTIONS, flag="--set")
+        values |= from_file(path, SECTIONS, refused=REFUSED)
+    values |= from_environment(environ, SECTIONS, refused=REFUSED, others=OTHER_VARIABLES)
+    values |= from_assignments(list(assignments), SECTIONS, refused=REFUSED, flag="--set")
     values |= flags or {}
     server = build("server", ServerSettings, values)
     model = build("model", ModelSettings, values)
+    agent = build("agent", Agent, values)
+    call = build("call", CallSettings, values)
     return Settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
-        agent=build("agent", AgentSettings, values),
-        call=build("call", CallSettings, values),
-        wording=build("wording", Wording, values),
+        agent=agent,
+        call=evolve(call, greeting=call.greeting and agent.speaks_first),
+        wording=evolve(build("wording", Wording, values), greeting=agent.greeting),
         access=_access(model, values, environ),
         file=path,
     )

@@ -46,8 +46,8 @@ Values = Mapping[str, Given]
 # --- sources -----------------------------------------------------------------------------------------------------------
 
 
-def from_file(path: Path, sections: Sections, *, secrets: Mapping[str, str]) -> dict[str, Given]:
-    """Read a TOML file with one table a section. `secrets` are names that do not belong into it, and what to do instead.
+def from_file(path: Path, sections: Sections, *, refused: Mapping[str, str]) -> dict[str, Given]:
+    """Read a TOML file with one table a section. `refused` are names that must not be given, and what to do instead.
 
     Raises ConfigError.
     """
@@ -69,18 +69,18 @@ def from_file(path: Path, sections: Sections, *, secrets: Mapping[str, str]) -> 
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] and its settings below it")
         for key, value in table.items():
-            if f"{section}.{key}" in secrets:
-                raise ConfigError(f"{path}: {section}.{key} does not belong into this file; {secrets[f'{section}.{key}']}")
-            values[_known(f"{section}.{key}", str(path), sections)] = Given(value, str(path))
+            values[_known(f"{section}.{key}", str(path), sections, refused)] = Given(value, str(path))
     return values
 
 
-def from_environment(environ: Mapping[str, str], sections: Sections, *, others: frozenset[str]) -> dict[str, Given]:
+def from_environment(
+    environ: Mapping[str, str], sections: Sections, *, refused: Mapping[str, str], others: frozenset[str]
+) -> dict[str, Given]:
     """Read the variables that begin with `TRIO_VOICE_`; `others` have a meaning elsewhere. An empty one counts as not given.
 
     Raises ConfigError.
     """
-    known = {name.replace(".", "_").upper(): name for name in _names(sections)}
+    known = {name.replace(".", "_").upper(): name for name in names_of(sections)}
     values = {}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or variable in others or not value:
@@ -90,29 +90,33 @@ def from_environment(environ: Mapping[str, str], sections: Sections, *, others: 
             close = get_close_matches(bare, known, n=1, cutoff=0.5)
             hint = f"did you mean {PREFIX}{close[0]}?" if close else f"they are named {PREFIX}<SECTION>_<KEY>"
             raise ConfigError(f"environment variable {variable}: there is no such setting; {hint}")
-        values[known[bare]] = Given(value, f"environment variable {variable}", is_text=True)
+        origin = f"environment variable {variable}"
+        values[_known(known[bare], origin, sections, refused)] = Given(value, origin, is_text=True)
     return values
 
 
-def from_assignments(assignments: list[str], sections: Sections, *, flag: str) -> dict[str, Given]:
+def from_assignments(assignments: list[str], sections: Sections, *, refused: Mapping[str, str], flag: str) -> dict[str, Given]:
     """Read `section.key=value` texts, each given with `flag`. Raises ConfigError."""
     values = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"{flag} {assignment}: must look like section.key=value, for instance call.watchdog_s=2")
-        values[_known(name.strip(), flag, sections)] = Given(value.strip(), flag, is_text=True)
+        values[_known(name.strip(), flag, sections, refused)] = Given(value.strip(), flag, is_text=True)
     return values
 
 
-def _names(sections: Sections) -> Iterator[str]:
+def names_of(sections: Sections) -> Iterator[str]:
+    """Every setting, as `section.key`."""
     for section, cls in sections.items():
         yield from (f"{section}.{key}" for key in attrs.fields_dict(cls))
 
 
-def _known(name: str, origin: str, sections: Sections) -> str:
+def _known(name: str, origin: str, sections: Sections, refused: Mapping[str, str]) -> str:
     """Return the name if there is such a setting; raises ConfigError with the nearest one."""
-    names = list(_names(sections))
+    if name in refused:
+        raise ConfigError(f"{origin}: {name} is not set here; {refused[name]}")
+    names = list(names_of(sections))
     if name in names:
         return name
     section, _, key = name.partition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from typing import NoReturn
@@ -72,7 +73,7 @@ class Unreachable(trio.abc.SocketFactory):
 
 
 async def test_a_refused_connection_says_so_in_plain_words() -> None:
-    trio.socket.set_custom_socket_factory(Unreachable([ConnectionRefusedError(111, "Connection refused")]))
+    trio.socket.set_custom_socket_factory(Unreachable([ConnectionRefusedError(errno.ECONNREFUSED, "some words")]))
     with pytest.raises(ConnectFailed) as failed:
         await dial(Target.of("ws://192.0.2.1:9/"), None)
     assert str(failed.value) == "cannot connect to ws://192.0.2.1:9/: connection refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import ssl
 from urllib.parse import urlsplit
@@ -86,10 +87,10 @@ def _default_context() -> ssl.SSLContext:
 
 
 def _reason(error: OSError) -> str:
-    """What the system said, without its numbers; several addresses may have failed differently."""
+    """What the system says to it; several addresses may have failed differently."""
     cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, ExceptionGroup) else (cause or error,)
-    texts = {(each.strerror if isinstance(each, OSError) else None) or str(each) for each in errors}
+    texts = {os.strerror(each.errno) if isinstance(each, OSError) and each.errno else str(each) for each in errors}
     return ", ".join(sorted(text[:1].lower() + text[1:] for text in texts))
 
 

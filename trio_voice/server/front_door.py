@@ -14,12 +14,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 import structlog
 import trio
 from attrs import define, field, frozen, validators
-from hypercorn.typing import ASGIFramework
 
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
 from trio_voice.server.http_head import Head, HeadError, ReplayingStream, answer_plainly, read_head
-from trio_voice.server.pages import Names, Pages
+from trio_voice.server.pages import AsgiApp, Names, Pages
 from trio_voice.server.websocket import (
     CARRIER_MESSAGE_BYTES,
     ConnectFailed,
@@ -115,7 +114,7 @@ async def serve(
     listeners: list[trio.SocketListener],
     *,
     media: MediaHandler,
-    app: ASGIFramework,
+    app: AsgiApp,
     draining: trio.Event,
     dialects: Collection[str] = tuple(DIALECTS),
     limits: Limits | None = None,

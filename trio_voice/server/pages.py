@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
@@ -24,11 +24,14 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, LifespanState
+from hypercorn.typing import LifespanState
 
 from trio_voice.server.http_head import ReplayingStream
 
 log = structlog.get_logger(__name__)
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application; every library has types of its own for its three arguments."""
 
 SEND_LIMIT_S = 30.0
 """How long a client may leave a piece of an answer unread."""
@@ -90,12 +93,12 @@ class _PageStream(ReplayingStream):
 class Pages:
     """An ASGI application, served one connection at a time."""
 
-    _app: ASGIFramework
+    _app: AsgiApp
     _config: Config
     _context: WorkerContext
 
     @classmethod
-    def of(cls, app: ASGIFramework) -> Pages:
+    def of(cls, app: AsgiApp) -> Pages:
         """Serve `app`."""
         config = Config()
         config.errorlog = logging.getLogger("hypercorn.error")

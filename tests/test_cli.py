@@ -1,0 +1,102 @@
+"""The command line: help at once, and every mistake one line and exit code 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+import pytest
+import trio
+from click.testing import CliRunner
+
+from trio_voice import cli
+from trio_voice.errors import ConfigError, UserError
+
+
+def command_that(run: Callable[[], None]) -> click.Command:
+    return click.Command("serve", callback=run)
+
+
+@pytest.fixture
+def serve_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], tuple[int, str, str]]:
+    """Run `serve` with another body; returns exit code, standard output, standard error."""
+
+    def run(body: Callable[[], None]) -> tuple[int, str, str]:
+        monkeypatch.setattr(cli.LazyCommands, "get_command", lambda self, ctx, name: command_that(body))
+        result = CliRunner().invoke(cli.main, ["serve"])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+Serve = Callable[[Callable[[], None]], tuple[int, str, str]]
+
+
+def fail(error: Exception) -> Callable[[], None]:
+    def body() -> None:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("port 1 is taken; take another"),
+        ConfigError("port 1 is taken; take another"),
+        ExceptionGroup("nursery", [ExceptionGroup("nursery", [UserError("port 1 is taken; take another")])]),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(serve_with: Serve, error: Exception) -> None:
+    assert serve_with(fail(error)) == (2, "", "trio-voice: port 1 is taken; take another\n")
+
+
+def test_a_mistake_out_of_nurseries_is_one_line_too(serve_with: Serve) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            raise UserError("no")
+
+    assert serve_with(lambda: trio.run(main)) == (2, "", "trio-voice: no\n")
+
+
+def test_a_bug_is_not_dressed_up_as_a_mistake(serve_with: Serve) -> None:
+    with pytest.raises(ZeroDivisionError):
+        serve_with(fail(ZeroDivisionError()))
+    with pytest.raises(ExceptionGroup):
+        serve_with(fail(ExceptionGroup("both", [UserError("no"), ZeroDivisionError()])))
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("srve", "trio-voice: there is no command 'srve'; did you mean 'serve'?\n"),
+        ("xyz", "trio-voice: there is no command 'xyz'; there are: serve, call, model\n"),
+    ],
+)
+def test_an_unknown_command_is_told_what_was_meant(typed: str, says: str) -> None:
+    result = CliRunner().invoke(cli.main, [typed])
+    assert (result.exit_code, result.stderr) == (2, says)
+
+
+def test_help_lists_every_command() -> None:
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    for name, (_, about) in cli.COMMANDS.items():
+        assert f"  {name}" in result.stdout
+        assert about in result.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_own_help(name: str) -> None:
+    result = CliRunner().invoke(cli.main, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Usage: main {name}" in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(cli.main, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("trio-voice, version ")

@@ -1,0 +1,90 @@
+"""Log lines of our own and of libraries, in both formats, with the context that they were logged in."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from trio_voice.config import LogFormat, LogLevel
+from trio_voice.logs import TALKATIVE, set_up_logging
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Leave logging as it was found."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_lines_carry_the_context_of_our_own_and_of_foreign_events() -> None:
+    out = io.StringIO()
+    set_up_logging(LogFormat.JSON, LogLevel.INFO, out)
+    with structlog.contextvars.bound_contextvars(call_id="c1"):
+        structlog.get_logger("ours").info("call started", dialect="twilio")
+        logging.getLogger("theirs").warning("it is %s", "late")
+    own, foreign = lines(out)
+    assert {key: own[key] for key in ("event", "level", "logger", "call_id", "dialect")} == {
+        "event": "call started", "level": "info", "logger": "ours", "call_id": "c1", "dialect": "twilio",
+    }  # fmt: skip
+    assert str(own["timestamp"]).endswith("Z")
+    assert {key: foreign[key] for key in ("event", "level", "logger", "call_id")} == {
+        "event": "it is late", "level": "warning", "logger": "theirs", "call_id": "c1",
+    }  # fmt: skip
+
+
+def test_what_is_below_the_level_is_not_logged() -> None:
+    out = io.StringIO()
+    set_up_logging(LogFormat.JSON, LogLevel.WARNING, out)
+    structlog.get_logger("ours").info("no")
+    logging.getLogger("theirs").info("no")
+    structlog.get_logger("ours").error("yes")
+    assert [line["event"] for line in lines(out)] == ["yes"]
+
+
+def test_a_talkative_library_is_not_let_loose_at_debug() -> None:
+    out = io.StringIO()
+    set_up_logging(LogFormat.JSON, LogLevel.DEBUG, out)
+    logging.getLogger("trio-websocket").debug("a frame")
+    logging.getLogger("theirs").debug("a fact")
+    assert [line["event"] for line in lines(out)] == ["a fact"]
+
+
+@pytest.mark.parametrize("format_", LogFormat)
+def test_a_traceback_shows_no_values_of_variables(format_: LogFormat) -> None:
+    out = io.StringIO()
+    set_up_logging(format_, LogLevel.INFO, out)
+
+    def fail(payload: str) -> None:
+        assert payload
+        raise ZeroDivisionError("no number")
+
+    try:
+        fail("the-" + "secret")
+    except ZeroDivisionError:
+        structlog.get_logger("ours").exception("a call failed")
+    assert "ZeroDivisionError: no number" in out.getvalue()
+    assert "the-secret" not in out.getvalue()
+
+
+def test_console_lines_are_plain_where_nobody_sees_colours() -> None:
+    out = io.StringIO()
+    set_up_logging(LogFormat.CONSOLE, LogLevel.INFO, out)
+    structlog.get_logger("ours").info("call started", call_id="c1")
+    assert "\x1b" not in out.getvalue()
+    assert "[info     ] call started" in out.getvalue()
+    assert "call_id=c1" in out.getvalue()

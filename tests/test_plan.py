@@ -1,0 +1,65 @@
+"""Every setting that concerns the model reaches its session."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from trio_voice.agent.agent import HANG_UP, Agent
+from trio_voice.config import ModelAccess, ModelSettings, Settings
+from trio_voice.core.settings import CallSettings, Turns, Wording
+from trio_voice.plan import call_plan, model_in_words
+from trio_voice.realtime.settings import AudioFormat, NoiseReduction, SessionSettings
+
+SETTINGS = Settings(
+    model=ModelSettings(name="m-1", transcription_model="t-1", noise_reduction=NoiseReduction.FAR_FIELD, speed=1.25),
+    agent=Agent(instructions="Be brief.", voice="cedar"),
+    call=CallSettings(vad_threshold=0.7, vad_prefix_ms=111, vad_silence_ms=222),
+    wording=Wording(farewell="Bye."),
+    access=ModelAccess(base_url="https://host/v1", api_key="k-1"),
+)
+
+
+def test_the_session_is_what_the_settings_say() -> None:
+    assert call_plan(SETTINGS, "https://host/v1", "1.2.3").session == SessionSettings(
+        instructions="Be brief.",
+        model="m-1",
+        voice="cedar",
+        input_format=AudioFormat.PCMU,
+        output_format=AudioFormat.PCMU,
+        vad_threshold=0.7,
+        vad_prefix_ms=111,
+        vad_silence_ms=222,
+        create_response=False,
+        interrupt_response=False,
+        transcription_model="t-1",
+        noise_reduction=NoiseReduction.FAR_FIELD,
+        speed=1.25,
+        tools=(HANG_UP,),
+    )
+
+
+def test_r14_both_turns_are_given_to_the_model_only_where_it_shall_have_them() -> None:
+    session = call_plan(evolve(SETTINGS, call=CallSettings(turns=Turns.MODEL)), "https://host/v1", "1").session
+    assert (session.create_response, session.interrupt_response) == (True, True)
+
+
+def test_the_model_is_reached_at_its_url_with_its_key() -> None:
+    plan = call_plan(SETTINGS, "https://host/v1", "1.2.3")
+    assert plan.endpoint.url == "wss://host/v1/realtime?model=m-1"
+    assert dict(plan.endpoint.headers) == {"Authorization": "Bearer k-1"}
+    assert "k-1" not in repr(plan.endpoint)
+
+
+def test_the_rest_of_the_plan_is_passed_on_and_there_is_an_apology() -> None:
+    plan = call_plan(SETTINGS, "https://host/v1", "1.2.3")
+    assert (plan.settings, plan.wording, plan.version) == (SETTINGS.call, SETTINGS.wording, "1.2.3")
+    assert len(plan.apology) > 8000  # more than a second of speech
+
+
+def test_the_model_is_named_without_its_secrets() -> None:
+    assert model_in_words(Settings()).startswith("the embedded Realtime server")
+    access = ModelAccess(base_url="https://user:secret@host/v1?api-key=secret", api_key="k-1")
+    assert (
+        model_in_words(evolve(SETTINGS, access=access))
+        == "m-1 at wss://host/v1/realtime (for the embedded one: --model embedded)"
+    )

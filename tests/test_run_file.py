@@ -1,0 +1,72 @@
+"""The run file: private, whole at every moment, gone at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from trio_voice.errors import UserError
+from trio_voice.run_file import make_calls_folder, run_file
+
+
+def test_the_file_is_there_for_the_time_of_the_block_and_for_this_user_alone(tmp_path: Path) -> None:
+    with run_file(tmp_path, url="http://127.0.0.1:8080", token="t") as path:
+        assert path == tmp_path / "server.json"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert json.loads(path.read_text("utf-8")) == {
+            "url": "http://127.0.0.1:8080",
+            "token": "t",
+            "pid": os.getpid(),
+            "calls_folder": str(tmp_path),
+        }
+        assert list(tmp_path.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_goes_also_when_the_server_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), run_file(tmp_path, url="u", token="t"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_servers_file_is_left_alone(tmp_path: Path) -> None:
+    with run_file(tmp_path, url="u", token="first"):
+        (tmp_path / "server.json").write_text('{"token": "second"}', encoding="utf-8")
+    assert (tmp_path / "server.json").read_text("utf-8") == '{"token": "second"}'
+
+
+def test_a_file_that_somebody_removed_or_broke_is_no_error(tmp_path: Path) -> None:
+    with run_file(tmp_path, url="u", token="t") as path:
+        path.unlink()
+    with run_file(tmp_path, url="u", token="t") as path:
+        path.write_text("{", encoding="utf-8")
+
+
+def test_the_calls_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "calls"
+    make_calls_folder(folder)
+    make_calls_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        make_calls_folder(tmp_path / "file" / "calls")
+    assert str(error.value) == (
+        f"the calls folder {tmp_path}/file/calls cannot be written (Not a directory); "
+        "give another one with server.calls_folder or --calls"
+    )
+    with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\)"), \
+         run_file(tmp_path / "nowhere", url="u", token="t"):  # fmt: skip
+        pass
+
+
+def test_a_folder_without_the_right_to_write_is_found_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
+        make_calls_folder(tmp_path)

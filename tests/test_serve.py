@@ -1,0 +1,274 @@
+"""The server as a whole, up to where processes and the world's sockets begin (those are in tests/end_to_end)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, field
+from click.testing import CliRunner
+
+from trio_voice import serve as module
+from trio_voice.cli import main
+from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.errors import UserError
+from trio_voice.serve import FLAGS, run_server, until_told
+from trio_voice.server.directory import CallDirectory, LiveCall
+from trio_voice.server.front_door import MediaRequest
+
+
+def live() -> LiveCall:
+    return LiveCall("c1", "CA1", datetime(2026, 11, 21, tzinfo=UTC), Path("calls/c1"))
+
+
+@define
+class Told:
+    """Signals, each after a pause in seconds."""
+
+    numbers: list[tuple[float, signal.Signals]]
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return self
+
+    async def __anext__(self) -> int:
+        if not self.numbers:
+            await trio.sleep_forever()
+        pause_s, number = self.numbers.pop(0)
+        await trio.sleep(pause_s)
+        return number
+
+
+@define
+class Ending:
+    """Runs `until_told` beside a call, and keeps what happened."""
+
+    said: list[str] = field(factory=list)
+    draining: trio.Event = field(factory=trio.Event)
+
+    async def after(self, *numbers: tuple[float, signal.Signals], call_s: float = 0.0, drain_limit_s: float = 5.0) -> float:
+        """How many seconds until the server was told to end, beside a call of `call_s`."""
+        directory = CallDirectory()
+        began = trio.current_time()
+
+        async def be_called() -> None:
+            with directory.registered(live()):
+                await trio.sleep(call_s)
+
+        async with trio.open_nursery() as nursery:
+            if call_s:
+                nursery.start_soon(be_called)
+            await until_told(Told(list(numbers)), directory, self.draining, drain_limit_s, self.said.append)
+            ended = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        return ended
+
+
+# --- when it ends ------------------------------------------------------------------------------------------------------
+
+
+async def test_ctrl_c_ends_at_once_also_with_calls_in_progress(autojump_clock: trio.testing.MockClock) -> None:
+    ending = Ending()
+    assert await ending.after((3.0, signal.SIGINT), call_s=60.0) == 3.0
+    assert ending.draining.is_set()
+    assert ending.said == []
+
+
+async def test_sigterm_without_calls_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    ending = Ending()
+    assert await ending.after((3.0, signal.SIGTERM)) == 3.0
+    assert ending.draining.is_set()
+
+
+async def test_r41_sigterm_waits_for_the_last_call(autojump_clock: trio.testing.MockClock) -> None:
+    ending = Ending()
+    assert await ending.after((3.0, signal.SIGTERM), call_s=7.0) == 7.0
+    assert ending.said == ["No new calls. Waiting up to 5 s for 1 in progress; another signal ends them now."]
+
+
+async def test_r41_sigterm_waits_for_calls_at_most_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+    assert await Ending().after((3.0, signal.SIGTERM), call_s=60.0) == 8.0
+    assert await Ending().after((3.0, signal.SIGTERM), call_s=60.0, drain_limit_s=0.0) == 3.0
+
+
+async def test_r41_a_second_signal_ends_the_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    assert await Ending().after((3.0, signal.SIGTERM), (1.5, signal.SIGTERM), call_s=60.0) == 4.5
+
+
+# --- what is told, and what is refused ---------------------------------------------------------------------------------
+
+
+async def ignore(request: MediaRequest) -> None:
+    """A media handler for tests without calls."""
+
+
+def settings(folder: Path, **server: object) -> Settings:
+    return Settings(
+        server=ServerSettings(calls_folder=folder / "calls", port=0, **server),  # type: ignore[arg-type] # - keywords of it
+        access=ModelAccess(base_url="wss://model.example/v1"),
+    )
+
+
+@define(eq=False)
+class NoOneConnects(trio.abc.Listener[trio.SocketStream]):
+    """A listener on port 4711 to which nobody connects; it is its own socket."""
+
+    closed: bool = False
+
+    @property
+    def socket(self) -> NoOneConnects:
+        return self
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 4711
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def accept(self) -> NoReturn:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> NoOneConnects:
+    """What the server listens on instead of a port."""
+    listener = NoOneConnects()
+
+    async def open_listeners(host: str, port: int) -> list[NoOneConnects]:
+        return [listener]
+
+    monkeypatch.setattr(module, "open_listeners", open_listeners)
+    return listener
+
+
+async def banner(folder: Path, **server: object) -> str:
+    said: list[str] = []
+    await run_server(settings(folder, **server), say=said.append, media=ignore, signals=Told([(0.0, signal.SIGINT)]))
+    (text,) = said
+    return text
+
+
+async def test_the_banner_says_where_everything_is(listener: NoOneConnects, tmp_path: Path) -> None:
+    text = await banner(tmp_path)
+    for said in (
+        "receptionist is ready",
+        "http://127.0.0.1:",
+        "/healthz",
+        "ws://127.0.0.1:",
+        "/media/twilio",
+        "make call",
+        "Ctrl-C",
+    ):
+        assert said in text
+    assert "gpt-realtime-2.1 at wss://model.example/v1/realtime" in text
+    assert str(tmp_path / "calls") in text
+    assert listener.closed
+    assert not (tmp_path / "calls" / "server.json").exists()
+
+
+async def test_carriers_are_shown_the_public_address(listener: NoOneConnects, tmp_path: Path) -> None:
+    text = await banner(tmp_path, public_url="https://voice.example.com/")
+    assert "wss://voice.example.com/media/twilio" in text
+    assert "ws://127" not in text
+
+
+async def test_a_server_on_every_address_names_this_machines_own(listener: NoOneConnects, tmp_path: Path) -> None:
+    text = await banner(tmp_path, host="0.0.0.0")
+    assert "http://127.0.0.1:4711/" in text
+    assert "0.0.0.0" not in text
+
+
+async def test_an_unwritable_folder_is_found_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "calls").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="the calls folder"):
+        await run_server(settings(tmp_path), say=print, media=ignore, signals=Told([]))
+
+
+async def test_a_model_that_does_not_start_is_given_up_after_exactly_the_limit(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_settings: object, *, task_status: trio.TaskStatus[str]) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(module, "serve_model", never)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(UserError, match="the embedded model did not start within 20 s"):
+            await module._start_model(nursery)
+    assert trio.current_time() == 20.0
+
+
+# --- the command -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
+    """The settings that the command started a server with."""
+    seen: list[Settings] = []
+
+    async def run(settings: Settings, *, say: object) -> None:
+        seen.append(settings)
+
+    monkeypatch.setattr(module, "run_server", run)
+    monkeypatch.setattr(module, "set_up_logging", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "TRIO_VOICE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    return seen
+
+
+def test_every_flag_reaches_its_setting(started: list[Settings], tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text('[agent]\nname = "concierge"\n', encoding="utf-8")
+    flags = [
+        "--config", "t.toml", "--host", "::1", "--port", "1234", "--public-url", "https://v.example", "--calls", "c",
+        "--model", "ws://m/v1", "--model-name", "m", "--log-format", "json", "--log-level", "error", "--set", "call.idle_s=3",
+    ]  # fmt: skip
+    result = CliRunner().invoke(main, ["serve", *flags])
+    assert (result.exit_code, result.output) == (0, "Stopped.\n")
+    (given,) = started
+    server = given.server
+    assert (server.host, server.port, server.public_url, server.calls_folder) == (
+        "::1",
+        1234,
+        "https://v.example",
+        tmp_path / "c",
+    )
+    assert (server.log_format.value, server.log_level.value) == ("json", "error")
+    assert (given.access.base_url, given.model.name) == ("ws://m/v1", "m")
+    assert (given.call.idle_s, given.agent.name) == (3.0, "concierge")
+    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= set(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--port", "70000"], "trio-voice: server.port = '70000' (--port): must be <= 65535\n"),
+        (["--port", "http"], "trio-voice: server.port = 'http' (--port): must be a whole number\n"),
+        (["--config", "x.toml"], "trio-voice: x.toml: there is no such file; give the path of a TOML file, or leave it out\n"),
+        (["--set", "call.idle=1"], "trio-voice: --set: there is no setting call.idle; did you mean call.idle_s?\n"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_2(started: list[Settings], flags: list[str], says: str) -> None:
+    result = CliRunner().invoke(main, ["serve", *flags])
+    assert (result.exit_code, result.stderr) == (2, says)
+    assert started == []
+
+
+def test_a_ctrl_c_before_the_server_took_over_the_signals_is_a_clean_end(
+    started: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(settings: Settings, *, say: object) -> None:
+        async with trio.open_nursery():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_server", run)
+    result = CliRunner().invoke(main, ["serve"])
+    assert (result.exit_code, result.output) == (0, "Stopped.\n")

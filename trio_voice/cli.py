@@ -1,0 +1,85 @@
+"""The command line. A command's module is imported when it is used, so that help is there at once.
+
+A user's mistake is one line on standard error and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import import_module
+
+import click
+
+from trio_voice.errors import UserError
+
+COMMANDS = {
+    "serve": ("trio_voice.serve", "Answer telephone calls: web pages and media streams on one port."),
+    "call": ("trio_voice.phone.command", "Place a test call with recorded speech, and watch it."),
+    "model": ("trio_voice.realtime_server.command", "Run the embedded Realtime server on its own."),
+}
+"""Each command's module, which has the command under the command's name, and what it does."""
+
+
+class Mistake(click.ClickException):
+    """A user's mistake, as click reports it."""
+
+    exit_code = 2
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+        """Print the one line."""
+        click.echo(f"trio-voice: {self.message}", err=True)
+
+
+class LazyCommands(click.Group):
+    """The group of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands, in the order of a user's first day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = vars(import_module(COMMANDS[cmd_name][0]))[cmd_name]
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed, or say which was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(COMMANDS)}"
+            raise Mistake(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command, and turn a user's mistake into its line, also out of the nurseries that it came through."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise Mistake(str(error)) from None
+        except BaseExceptionGroup as group:
+            if group.split(UserError)[1] is not None:
+                raise
+            raise Mistake(str(next(_leaves(group)))) from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trio-voice", prog_name="trio-voice")
+def main() -> None:
+    """Answer telephone calls with a speech-to-speech model."""

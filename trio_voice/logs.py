@@ -1,0 +1,56 @@
+"""How log lines look: one processor chain for our own events and for what libraries log, on standard error.
+
+Context variables (a call's ids, a connection's address) are on every line that is logged within them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from trio_voice.config import LogFormat, LogLevel
+
+TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2")
+"""Libraries that log every frame at DEBUG; only their warnings are wanted."""
+
+
+def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
+    """Send every log line to `stream` (standard error), in this format, from this level on."""
+    out = stream or sys.stderr
+    number = logging.getLevelName(level.value.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(format_, out)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _renderers(format_: LogFormat, out: TextIO) -> list[Processor]:
+    if format_ is LogFormat.JSON:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # The plain traceback: the default one shows the values of variables, and a log must not hold keys or payloads.
+    return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]

@@ -1,0 +1,62 @@
+"""From settings to what a call needs: the model's address, its session, the call's numbers and words."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from trio_voice.config import Settings
+from trio_voice.core.settings import Turns
+from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
+from trio_voice.realtime.settings import SessionSettings
+from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.dial import Target
+from trio_voice.server.model import ModelEndpoint
+
+
+def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
+    """Make the plan of all calls with the model at `base_url`."""
+    return CallPlan(
+        endpoint=ModelEndpoint(
+            url=session_url(base_url, settings.model.name),
+            headers=upgrade_headers(settings.access.api_key),
+        ),
+        session=_session(settings),
+        settings=settings.call,
+        wording=settings.wording,
+        apology=_apology(),
+        version=version,
+    )
+
+
+def _session(settings: Settings) -> SessionSettings:
+    model_has_the_turns = settings.call.turns is Turns.MODEL
+    return settings.agent.session(
+        SessionSettings(
+            instructions="",  # the agent's business
+            model=settings.model.name,
+            vad_threshold=settings.call.vad_threshold,
+            vad_prefix_ms=settings.call.vad_prefix_ms,
+            vad_silence_ms=settings.call.vad_silence_ms,
+            create_response=model_has_the_turns,
+            interrupt_response=model_has_the_turns,
+            transcription_model=settings.model.transcription_model,
+            noise_reduction=settings.model.noise_reduction,
+            speed=settings.model.speed,
+        )
+    )
+
+
+@cache
+def _apology() -> bytes:
+    """What a caller hears when nothing else works any more: mu-law at 8000 Hz."""
+    return files("trio_voice.server").joinpath("apology.ulaw").read_bytes()
+
+
+def model_in_words(settings: Settings) -> str:
+    """Say which model answers, and how to have another."""
+    base_url = settings.access.base_url
+    if base_url is None:
+        return f"the embedded Realtime server: a script, no key, no internet (for OpenAI: {OPENAI.key_variable}=... make run)"
+    address = Target.of(session_url(base_url, settings.model.name))
+    return f"{settings.model.name} at {address} (for the embedded one: --model embedded)"

@@ -1,0 +1,192 @@
+"""`python -m trio_voice serve`: puts the parts together, says where they are, and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import structlog
+import trio
+
+from trio_voice.config import EMBEDDED, LogFormat, LogLevel, ServerSettings, Settings, load_settings
+from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
+from trio_voice.errors import UserError
+from trio_voice.logs import set_up_logging
+from trio_voice.plan import call_plan, model_in_words
+from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+from trio_voice.run_file import make_calls_folder, run_file
+from trio_voice.server.answering import Answering
+from trio_voice.server.directory import CallDirectory
+from trio_voice.server.front_door import MediaHandler, open_listeners
+from trio_voice.server.front_door import serve as serve_connections
+from trio_voice.settings_sources import Given
+from trio_voice.web.app import Dependencies, create_app
+from trio_voice.web.start_page import About
+
+log = structlog.get_logger(__name__)
+
+MODEL_START_LIMIT_S = 20.0
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+FLAGS = {
+    "host": "server.host",
+    "port": "server.port",
+    "public_url": "server.public_url",
+    "calls": "server.calls_folder",
+    "log_format": "server.log_format",
+    "log_level": "server.log_level",
+    "model": "model.url",
+    "model_name": "model.name",
+}
+"""The settings that have a flag of their own, by the flag's parameter."""
+
+Say = Callable[[str], None]
+
+
+@click.command("serve")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings (TOML). Default: trio-voice.toml, if there.")
+@click.option("--host", help="Address to listen on; 0.0.0.0: all of this machine's.")
+@click.option("--port", help="Port for web pages and media streams; 0: any free one.")
+@click.option("--public-url", help="How the world reaches this server, for instance https://voice.example.com.")
+@click.option("--calls", help="Folder in which each call gets one of its own.")
+@click.option("--model", help=f"Base URL of a Realtime server, or {EMBEDDED!r}.")
+@click.option("--model-name", help="The model's name.")
+@click.option("--log-format", type=click.Choice([each.value for each in LogFormat]), help="How log lines look.")
+@click.option("--log-level", type=click.Choice([each.value for each in LogLevel]), help="From which importance on to log.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting, e.g. call.watchdog_s=2.")
+def serve(file: Path | None, assignments: tuple[str, ...], **flags: str | None) -> None:
+    """Answer telephone calls.
+
+    Settings come from a file, from variables named TRIO_VOICE_<SECTION>_<KEY>, and from flags; the last of these wins.
+    """
+    given = {
+        FLAGS[name]: Given(value, f"--{name.replace('_', '-')}", is_text=True)
+        for name, value in flags.items()
+        if value is not None
+    }
+    settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given)
+    set_up_logging(settings.server.log_format, settings.server.log_level)
+    try:
+        trio.run(partial(run_server, settings, say=click.echo))
+    except* KeyboardInterrupt:  # it came before the server took over the signals
+        pass
+    click.echo("Stopped.")
+
+
+async def run_server(
+    settings: Settings,
+    *,
+    say: Say,
+    media: MediaHandler | None = None,
+    signals: AsyncIterator[int] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, and end in order: no new calls, the calls, the pages, the model.
+
+    `media` answers carriers instead of calls with a model; `signals` stands for the process's signals. Raises UserError.
+    """
+    if signals is None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            await run_server(settings, say=say, media=media, signals=signals)
+        return
+    make_calls_folder(settings.server.calls_folder)
+    directory, draining = CallDirectory(), trio.Event()
+    async with _listening(settings.server) as listeners, trio.open_nursery() as nursery:
+        base_url = settings.access.base_url or await _start_model(nursery)
+        own_url, media_urls = _addresses(settings.server, listeners)
+        about = About(
+            version=version("trio-voice"),
+            agent=settings.agent.name,
+            model=model_in_words(settings),
+            media_urls=media_urls,
+        )
+        token = secrets.token_urlsafe(32)
+        app = create_app(Dependencies(about=about, directory=directory, token=token, draining=draining))
+        answer = media or Answering(call_plan(settings, base_url, about.version), directory, settings.server.calls_folder)
+        async with trio.open_nursery() as connections:
+            await connections.start(partial(serve_connections, listeners, media=answer, app=app, draining=draining))
+            with run_file(settings.server.calls_folder, url=own_url, token=token):
+                say(_banner(settings, about, own_url))
+                await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
+            connections.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
+
+
+async def until_told(
+    signals: AsyncIterator[int], directory: CallDirectory, draining: trio.Event, drain_limit_s: float, say: Say
+) -> None:
+    """Wait until a signal says that the server shall end now.
+
+    SIGINT does at once; SIGTERM when the last call has ended, at most `drain_limit_s` later; a second signal at once.
+    """
+    number = await anext(signals)
+    draining.set()
+    log.info("ending", signal=signal.Signals(number).name, calls=len(directory))
+    if number != signal.SIGTERM or not len(directory):
+        return
+    say(f"No new calls. Waiting up to {drain_limit_s:g} s for {len(directory)} in progress; another signal ends them now.")
+
+    async def be_told_again() -> None:
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(be_told_again)
+        await directory.wait_empty(drain_limit_s)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _listening(server: ServerSettings) -> AsyncIterator[list[trio.SocketListener]]:
+    """Take the port before anything else is started; whoever connects meanwhile waits."""
+    listeners = await open_listeners(server.host, server.port)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+
+
+async def _start_model(nursery: trio.Nursery) -> str:
+    """Start the embedded Realtime server and return its URL."""
+    with trio.move_on_after(MODEL_START_LIMIT_S):
+        url: str = await nursery.start(serve_model, ModelServerSettings())
+        return url
+    raise UserError(
+        f"the embedded model did not start within {MODEL_START_LIMIT_S:g} s; see the log lines above, or use another (--model)"
+    )
+
+
+def _addresses(server: ServerSettings, listeners: list[trio.SocketListener]) -> tuple[str, tuple[str, ...]]:
+    """Work out our own URL, as seen from this machine, and those of the media streams, as seen by carriers."""
+    host = LOOPBACK.get(server.host, server.host)
+    port = listeners[0].socket.getsockname()[1]
+    own_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    public = (server.public_url or own_url).rstrip("/")
+    return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
+
+
+def _banner(settings: Settings, about: About, own_url: str) -> str:
+    lines = [
+        ("page", f"{own_url}/"),
+        ("health", f"{own_url}/healthz"),
+        *(("carrier", url) for url in about.media_urls),
+        ("model", about.model),
+        ("calls", str(settings.server.calls_folder)),
+        (
+            "settings",
+            str(settings.file) if settings.file else "the defaults (trio-voice.toml, TRIO_VOICE_... or flags change them)",
+        ),
+    ]
+    return "\n".join(
+        [
+            f"trio-voice {about.version}: {about.agent} is ready for calls.",
+            *(f"  {name:<9} {text}" for name, text in lines),
+            f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
+        ]
+    )
