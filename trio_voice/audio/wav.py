@@ -1,4 +1,4 @@
-"""WAV files: 16-bit PCM in (any rate, any number of channels), 8000 Hz out, one or two channels, written as they grow."""
+"""WAV files: 16-bit PCM in (any rate, any number of channels), 8000 Hz out, one or two channels."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def read_wav_8khz(path: Path) -> bytes:
         raise UserError(
             f"{path}: {width * 8}-bit samples; convert it to 16-bit PCM, for instance with: sox {path.name} -b 16 out.wav"
         )
+    if not rate:
+        raise UserError(f"{path}: a sample rate of 0 Hz; the file is damaged")
+    data = data[: len(data) // (2 * channels) * 2 * channels]  # the last sample of a file that was cut off may be half there
     if channels > 1:
-        frames = np.frombuffer(data, "<i2")
-        mixed = frames[: len(frames) // channels * channels].reshape(-1, channels).mean(axis=1)
+        mixed = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1)
         data = np.rint(mixed).astype("<i2").tobytes()
     return resample_pcm16(data, rate, SAMPLE_RATE_HZ)
 
