@@ -1,0 +1,202 @@
+"""`python -m trio_voice call`: place a test call, watch it, and keep what the caller heard."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+import msgspec
+import trio
+from attrs import define, field, frozen
+from rich.console import Console
+
+from trio_voice.errors import UserError
+from trio_voice.phone.caller import EndedBy, PhoneCall
+from trio_voice.phone.conversation import (
+    conversation,
+    recorded_interruption,
+    recorded_sentences,
+    sentences_from_files,
+    synthetic_interruption,
+    synthetic_sentences,
+)
+from trio_voice.phone.display import Display
+from trio_voice.phone.feed import UnreachableError, call_events
+from trio_voice.phone.finding import Server, find_server, server_at, started_server
+from trio_voice.phone.results import summary, write_results
+from trio_voice.phone.scenario import Scenario
+from trio_voice.phone.speech import SpeechUnavailableError, get_prompts, speech_folder
+
+_FEED_LIMIT_S = 5.0
+"""How long the feed and the journal may go on after the call."""
+_LOOK_EVERY_S = 0.05
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--url", help="Media URL to call (ws://, wss://) or a server's page. Default: the server that runs here, else one of its own."
+)
+@click.option(
+    "--wav", "wavs", type=click.Path(path_type=Path), multiple=True, help="A WAV file to speak; may be repeated, one a turn."
+)
+@click.option("--barge-in-at", type=click.FloatRange(min=0), metavar="S", help="Speak S seconds into the agent's first answer.")
+@click.option("--hang-up-at", type=click.FloatRange(min=0), metavar="S", help="Hang up S seconds after the call was answered.")
+@click.option("--dtmf", default="", metavar="KEYS", help="Press these keys (0-9 * #) after the greeting.")
+@click.option(
+    "--calls-folder", type=click.Path(path_type=Path), default=Path("calls"), show_default=True, help="Where calls are kept."
+)
+def call(
+    url: str | None, wavs: tuple[Path, ...], barge_in_at: float | None, hang_up_at: float | None, dtmf: str, calls_folder: Path
+) -> None:
+    """Place a test call and watch it.
+
+    The caller listens to the greeting, says a sentence, listens to the answer, and so on, and says goodbye. What happens is shown
+    as it happens; what the caller heard, the call's journal and a picture of the call are kept in a folder of the call's own.
+
+    Exit code 0: a good call. 1: the line was lost, or the server broke the carrier's protocol. 2: no call came about.
+    """
+    display = Display(Console(highlight=False, markup=False, emoji=False))
+    scenario = _scenario(display, wavs, barge_in_at, hang_up_at, dtmf)
+    errand = _Errand(display, scenario, url, calls_folder)
+    trio.run(errand.run)
+    if errand.placed is None:
+        raise click.exceptions.Exit(_INTERRUPTED)
+    raise click.exceptions.Exit(_conclude(display, errand.placed, calls_folder))
+
+
+def _scenario(
+    display: Display, wavs: tuple[Path, ...], barge_in_at: float | None, hang_up_at: float | None, dtmf: str
+) -> Scenario:
+    if set(dtmf) - set("0123456789*#ABCD"):
+        raise UserError(f"--dtmf {dtmf}: a telephone has the keys 0 to 9, * and # (and A to D)")
+    if wavs:
+        sentences = sentences_from_files(wavs)
+        interruption = sentences.pop(1) if barge_in_at is not None and len(sentences) > 1 else sentences[0]
+    else:
+        try:
+            prompts = get_prompts(speech_folder(), display.say)
+            sentences, interruption = recorded_sentences(prompts), recorded_interruption(prompts)
+        except SpeechUnavailableError as error:
+            display.say(f"No recorded speech here ({error}): the caller is synthetic. --wav FILE speaks any recording.")
+            sentences, interruption = synthetic_sentences(), synthetic_interruption()
+    return conversation(sentences, interruption=interruption, barge_in_at_s=barge_in_at, digits=dtmf, hang_up_at_s=hang_up_at)
+
+
+@frozen
+class _Placed:
+    """A call that came about."""
+
+    call: PhoneCall
+    server: Server
+    journal_lines: list[str]
+    call_id: str | None
+
+
+@define(eq=False)
+class _Errand:
+    """Find or start a server, place the call, show it. `placed` is None until a call has come about and ended."""
+
+    display: Display
+    scenario: Scenario
+    url: str | None
+    calls_folder: Path
+    placed: _Placed | None = field(default=None, init=False)
+    _call: PhoneCall | None = field(default=None, init=False)
+    _journal: list[str] = field(factory=list, init=False)
+
+    async def run(self) -> None:
+        """Do it; Ctrl-C (or SIGTERM) hangs up, a second one breaks off."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, signals, nursery.cancel_scope)
+                async with AsyncExitStack() as stack:
+                    await self._place(await self._server(stack))
+                nursery.cancel_scope.cancel()
+
+    async def _obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+        await anext(signals)
+        if self._call is not None:
+            self.display.say("Hanging up.")
+            self._call.hang_up()
+            await anext(signals)
+        everything.cancel()
+
+    async def _server(self, stack: AsyncExitStack) -> Server:
+        if self.url is not None:
+            return await server_at(self.url, self.calls_folder)
+        if server := await find_server(self.calls_folder):
+            return server
+        self.display.say("No server runs here: starting one for this call ...")
+        return await stack.enter_async_context(started_server(self.calls_folder))
+
+    async def _place(self, server: Server) -> None:
+        self.display.say(f"Calling {server.media_url}")
+        async with PhoneCall.place(server.media_url, self.scenario) as self._call, trio.open_nursery() as nursery:
+            call = self._call
+            nursery.start_soon(self._show_line, call)
+            nursery.start_soon(self._bounded_feed, server, call)
+        call_id = _call_id(self._journal)
+        if server.calls_folder is not None and call_id is not None:
+            await _closed_journal(server.calls_folder / call_id / "call.jsonl")
+        self.placed = _Placed(call, server, self._journal, call_id)
+
+    async def _show_line(self, call: PhoneCall) -> None:
+        async for event in call.events():
+            self.display.line_event(event)
+
+    async def _bounded_feed(self, server: Server, call: PhoneCall) -> None:
+        """Follow the feed to its end, which comes soon after the call's."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_feed, server, call)
+            await call.finished()
+            nursery.cancel_scope.deadline = trio.current_time() + _FEED_LIMIT_S
+
+    async def _show_feed(self, server: Server, call: PhoneCall) -> None:
+        if server.token is None:
+            return
+        try:
+            async with call_events(server.url, server.token, call.carrier.identity.call_sid) as feed:
+                async for line in feed.lines():
+                    self._journal.append(line)
+                    self.display.journal_line(line)
+        except UnreachableError as error:
+            self.display.say(f"The server's view of the call is not to be had: {error}.")
+
+
+def _call_id(journal: list[str]) -> str | None:
+    """Read the call's id from the journal's header."""
+    try:
+        header = msgspec.json.decode(journal[0]) if journal else None
+    except msgspec.DecodeError:
+        return None
+    return str(header["call_id"]) if isinstance(header, dict) and "call_id" in header else None
+
+
+async def _closed_journal(path: Path) -> None:
+    """Wait until the server has written the journal's last line (it writes in the background), within a bound."""
+    with trio.move_on_after(_FEED_LIMIT_S):
+        while True:
+            try:
+                if '"command":"Close"' in (await trio.Path(path).read_text("utf-8", "replace"))[-2000:]:
+                    return
+            except OSError:
+                return
+            await trio.sleep(_LOOK_EVERY_S)
+
+
+def _conclude(display: Display, placed: _Placed, calls_folder: Path) -> int:
+    folder = (placed.server.calls_folder or calls_folder) / (placed.call_id or placed.call.carrier.identity.call_sid)
+    display.say("")
+    for line in summary(placed.call):
+        display.say(line)
+    paths, failures = write_results(placed.call, folder, placed.journal_lines)
+    for failure in failures:
+        display.say(failure)
+    display.say("Wrote " + ", ".join([str(paths[0]), *(path.name for path in paths[1:])]))
+    ending = placed.call.ending
+    good = ending is not None and ending.by is not EndedBy.LINE and not placed.call.carrier.warnings
+    return 0 if good else 1

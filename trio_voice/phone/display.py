@@ -1,0 +1,175 @@
+"""A call on the screen, as it happens: one line for each thing worth knowing, in colour where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from rich.console import Console
+from rich.text import Text
+
+from trio_voice.phone.carrier import Happening, LineEvent
+
+_STYLES = {
+    "caller": "bold blue",
+    "agent": "bold green",
+    "line": "dim",
+    "model": "cyan",
+    "call": "",
+    "cut": "bold red",
+    "timer": "yellow",
+    "warning": "bold magenta",
+}
+Record = Mapping[str, Any]
+
+
+@frozen
+class Shown:
+    """One line of the display: whose business it is, and words for it."""
+
+    who: str
+    words: str
+
+
+def _says(who: str, words: str, *keys: str) -> Callable[[Record], Shown | None]:
+    """Make a line of fixed words and the values of some fields."""
+
+    def show(record: Record) -> Shown | None:
+        details = " ".join(str(record[key]).replace("_", " ") for key in keys if record.get(key) not in {None, ""})
+        return Shown(who, f"{words} {details}".rstrip())
+
+    return show
+
+
+def _finished(record: Record) -> Shown | None:
+    why = record.get("error_code") or record.get("error_message") or record.get("reason")
+    return Shown("model", f"response {record.get('status')}" + (f" ({why})" if why else ""))
+
+
+def _truncated(record: Record) -> Shown | None:
+    return Shown("cut", f"truncate what was not heard: {record.get('heard_ms')} ms were")
+
+
+def _refused(record: Record) -> Shown | None:
+    waits = ", it waits" if record.get("waits") else ""
+    purpose, reason = (str(record.get(key)).replace("_", " ") for key in ("purpose", "reason"))
+    return Shown("call", f"no response for {purpose}: {reason}{waits}")
+
+
+def _transcribed(record: Record) -> Shown | None:
+    return Shown("model", f"heard: {record['text']}") if record.get("text") else None
+
+
+_JOURNAL: Mapping[str, Callable[[Record], Shown | None]] = {
+    "SessionReady": _says("model", "session ready"),
+    "SessionLost": _says("warning", "session lost:", "reason"),
+    "SpeechStarted": _says("model", "speech started"),
+    "SpeechStopped": _says("model", "speech stopped"),
+    "TurnCommitted": _says("model", "turn committed"),
+    "CallerTranscribed": _transcribed,
+    "ResponseCreated": _says("model", "response created"),
+    "ResponseDone": _finished,
+    "ToolCalled": _says("model", "calls the tool", "name"),
+    "ModelErred": _says("warning", "the model reports an error:", "code", "message"),
+    "HangUpAsked": _says("call", "hang-up asked:", "reason"),
+    "FatalErrorRaised": _says("warning", "fatal error:", "reason"),
+    "CreateResponse": _says("call", "ask for a response:", "purpose"),
+    "ClearPlayback": _says("cut", "clear what is queued for the caller"),
+    "CancelResponse": _says("cut", "cancel the response"),
+    "TruncateItem": _truncated,
+    "DeleteItem": _says("cut", "delete an item that was not heard"),
+    "Refuse": _refused,
+    "HangUp": _says("call", "hang up:", "reason"),
+    "Close": _says("call", "close:", "reason"),
+}
+_LINE: Mapping[Happening, Callable[[LineEvent], Shown | None]] = {
+    Happening.ANSWERED: lambda event: Shown("line", f"answered, {event.detail}"),
+    Happening.CALLER_SPEAKS: lambda event: Shown("caller", event.detail or "(speaks)"),
+    Happening.CALLER_SILENT: lambda _: Shown("line", "the caller has finished"),
+    Happening.AGENT_HEARD: lambda _: Shown("line", "the agent is heard"),
+    Happening.AGENT_SILENT: lambda _: Shown("line", "the agent is silent"),
+    Happening.DIGIT: lambda event: Shown("caller", f"presses {event.detail}"),
+    Happening.CLEARED: lambda event: Shown("cut", f"clear received: {event.detail}"),
+    Happening.WARNING: lambda event: Shown("warning", event.detail),
+    Happening.CLOSED: lambda event: Shown("line", f"closed {event.detail}"),
+}
+
+
+@define
+class Display:
+    """Shows what the phone sees on the line, and what the call's journal says, in the order of their coming.
+
+    Marks come several times a second: they are counted, and the count is shown when the agent falls silent or is cut off.
+    """
+
+    console: Console
+    _agent_words: dict[str, str] = field(factory=dict, init=False)
+    _last_event: str = field(default="", init=False)
+    _marks_played: int = field(default=0, init=False)
+    _marks_flushed: int = field(default=0, init=False)
+
+    def line_event(self, event: LineEvent) -> None:
+        """Show something that happened on the line."""
+        if event.what is Happening.MARK_PLAYED:
+            self._marks_played += 1
+        elif event.what is Happening.MARK_FLUSHED:
+            self._marks_flushed += 1
+        elif (show := _LINE.get(event.what)) and (shown := show(event)):
+            self._show(event.at_s, shown)
+        if event.what in {Happening.AGENT_SILENT, Happening.CLOSED}:
+            self._show_marks(event.at_s)
+
+    def journal_line(self, line: str) -> None:
+        """Show a line of the call's journal; lines that are not understood are passed over."""
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(record, dict) or not isinstance(record.get("t"), int | float):
+            return
+        if "timer" in record:
+            self._show(record["t"], Shown("timer", str(record["timer"]).replace("_", " ")))
+            return
+        name = str(record.get("event") or record.get("command"))
+        if "event" in record:
+            self._last_event = name
+        if name == "ModelTranscript":
+            self._agent_says(record)
+        elif name == "Discard" and self._last_event == "SpeechStarted" and record.get("reason") != "nothing_active":
+            self._show(record["t"], Shown("call", f"no barge-in: {str(record.get('reason')).replace('_', ' ')}"))
+        elif (show := _JOURNAL.get(name)) and (shown := show(record)):
+            self._show(record["t"], shown)
+        if name == "ResponseDone":
+            self._show_unfinished(record["t"])
+
+    def say(self, words: str) -> None:
+        """Show a line without a time."""
+        self.console.print(Text(words), soft_wrap=True)
+
+    def _agent_says(self, record: Record) -> None:
+        item_id, words = str(record.get("item_id")), str(record.get("text") or "")
+        if record.get("final"):
+            self._agent_words.pop(item_id, None)
+            self._show(record["t"], Shown("agent", words))
+        else:
+            self._agent_words[item_id] = self._agent_words.get(item_id, "") + words
+
+    def _show_unfinished(self, at_s: float) -> None:
+        for words in self._agent_words.values():
+            self._show(at_s, Shown("agent", f"{words.strip()} ..."))
+        self._agent_words.clear()
+
+    def _show_marks(self, at_s: float) -> None:
+        counts = [(self._marks_played, "played"), (self._marks_flushed, "flushed")]
+        words = ", ".join(f"{count} {how}" for count, how in counts if count)
+        if words:
+            self._show(at_s, Shown("line", f"marks: {words}"))
+        self._marks_played = self._marks_flushed = 0
+
+    def _show(self, at_s: float, shown: Shown) -> None:
+        line = Text(f"{at_s:8.2f}  ", "dim")
+        line.append(f"{shown.who:<8}", _STYLES[shown.who])
+        line.append(shown.words, "" if shown.who in {"caller", "agent"} else _STYLES[shown.who])
+        self.console.print(line, soft_wrap=True)
