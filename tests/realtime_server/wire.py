@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from trio_voice.audio import g711
 from trio_voice.audio.resample import Downsampler24To8
+from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.events import Output, SendEvent, StartSpeech, StopSpeech
 from trio_voice.realtime_server.script import Script, parse_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
@@ -141,7 +142,7 @@ def connect(
     **audio_input: Any,
 ) -> Wire:
     """Open a session and forget its first events; `audio_input` is more of `session.audio.input`."""
-    session = Session(model, ScriptedThinking(script), switches or script.switches, random.Random(1))
+    session = Session(model, ScriptedThinking(script), Behaviour(switches or script.switches), random.Random(1))
     wire = Wire(session)
     wire.perform(session.open(0.0, 1_700_000_000.0))
     if pcmu or audio_input:

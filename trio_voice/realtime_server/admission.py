@@ -17,7 +17,6 @@ from trio_voice.realtime_server.errors_on_the_wire import Refusal
 
 PATH = "/v1/realtime"
 _KEY_PROTOCOL = "openai-insecure-api-key."
-_BETA_PROTOCOL = "openai-beta.realtime-v1"
 DEFAULT_MODELS = ("gpt-realtime*",)
 _NOT_CONVERSING = ("gpt-realtime-whisper", "gpt-realtime-translate")
 
@@ -60,14 +59,19 @@ class Admitted:
     transcription: bool = False
 
 
-def admit(upgrade: Upgrade, api_key: str | None, models: Sequence[str]) -> Admitted | Refusal:
+def key_is(upgrade: Upgrade, api_key: str) -> bool:
+    """Whether the request brings this key (compared in constant time)."""
+    return hmac.compare_digest((upgrade.api_key or "").encode(), api_key.encode())
+
+
+def admit(upgrade: Upgrade, api_key: str | None, models: Sequence[str], *, refuse_beta: bool = True) -> Admitted | Refusal:
     """Decide. `api_key` is the one to expect (None: none is asked for); `models` are patterns such as `gpt-realtime*`."""
     given = upgrade.api_key
     if api_key is not None and given is None:
         return errors.no_authorization()
-    if api_key is not None and given is not None and not hmac.compare_digest(given.encode(), api_key.encode()):
+    if api_key is not None and given is not None and not key_is(upgrade, api_key):
         return errors.invalid_api_key(given)
-    if "openai-beta" in upgrade.headers or any(each.startswith("openai-beta.") for each in upgrade.subprotocols):
+    if refuse_beta and _asks_for_beta(upgrade):
         return errors.beta_disabled()
     model = upgrade.query("model")
     if upgrade.query("intent") == "transcription" and model is None:
@@ -78,6 +82,10 @@ def admit(upgrade: Upgrade, api_key: str | None, models: Sequence[str]) -> Admit
     if not known or model in _NOT_CONVERSING:
         return errors.invalid_model(model)
     return Admitted(model)
+
+
+def _asks_for_beta(upgrade: Upgrade) -> bool:
+    return "openai-beta" in upgrade.headers or any(each.startswith("openai-beta.") for each in upgrade.subprotocols)
 
 
 def chosen_subprotocol(offered: Sequence[str]) -> str | None:

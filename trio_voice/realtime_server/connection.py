@@ -6,10 +6,8 @@ session, and every wait has an end.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections import deque
 from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -18,24 +16,24 @@ import msgspec
 import structlog
 import trio
 from attrs import define, field
-from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from trio_voice.realtime_server.events import (
     CloseConnection,
     DropConnection,
+    FallSilent,
     Output,
     SendEvent,
     StartSpeech,
     StopSpeech,
 )
+from trio_voice.realtime_server.faults import FaultyWire
 from trio_voice.realtime_server.session import Session
 from trio_voice.realtime_server.voice import VoiceFailedError
+from trio_voice.realtime_server.web_socket import WebSocket
 
 PING_EVERY_S = 20.0
-CLOSE_TIMEOUT_S = 5.0
-SEND_TIMEOUT_S = 60.0
-OUTBOX_LIMIT_BYTES = 64 * 1024 * 1024
-_LONGEST_REASON_BYTES = 123
+LONGEST_SILENCE_S = 3600.0
+"""A half-open connection (a fault that was asked for) is ended after that."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -53,102 +51,113 @@ class Connection:
     """Runs one session over one WebSocket."""
 
     session: Session
-    socket: WebSocketConnection
+    faults: FaultyWire
+    socket: WebSocket
     voice: Voice
     log: Any = field(factory=structlog.get_logger)
     _nursery: trio.Nursery = field(init=False)
-    _outbox: deque[str | CloseConnection] = field(factory=deque, init=False)
-    _outbox_bytes: int = field(default=0, init=False)
-    _filled: trio.Event = field(factory=trio.Event, init=False)
     _alarm_scope: trio.CancelScope | None = field(default=None, init=False)
+    _alarm_at: float = field(default=math.inf, init=False)
     _speeches: dict[str, trio.CancelScope] = field(factory=dict, init=False)
+    _dropped: bool = field(default=False, init=False)  # no CLOSE is to be sent
+    _silent: bool = field(default=False, init=False)  # a fault: nothing is read, written or closed any more
 
     async def run(self, unix_time_s: float) -> None:
-        """Run until either side closes."""
-        async with trio.open_nursery() as self._nursery:
-            self.feed(self.session.open(trio.current_time(), unix_time_s))
-            self._nursery.start_soon(self._write)
-            self._nursery.start_soon(self._watch_the_clock)
-            self._nursery.start_soon(self._keep_alive)
-            await self._read()
-            self._nursery.cancel_scope.cancel()
+        """Run until either side closes, then close the stream."""
+        async with trio.open_nursery() as writing:
+            writing.start_soon(self.socket.write)
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._watch_the_clock)
+                    self._nursery.start_soon(self._keep_alive)
+                    self.feed(self.session.open(trio.current_time(), unix_time_s))
+                    await self._read()
+                    self._nursery.cancel_scope.cancel()
+            finally:
+                if not self._dropped:
+                    self.socket.close(1001, "the server is going away")  # unless a CLOSE was sent already
+                await self.socket.finish()
+                writing.cancel_scope.cancel()
 
     def feed(self, outputs: list[Output]) -> None:
-        """Do what the session asked for."""
-        for output in outputs:
-            match output:
-                case SendEvent(event):
-                    self._post(_encoder.encode(event).decode())
-                case CloseConnection():
-                    self._post(output)
-                case DropConnection():
-                    self._nursery.cancel_scope.cancel()
-                case StartSpeech():
-                    self._nursery.start_soon(self._speak, output)
-                case StopSpeech(speech_id):
-                    if speech_id in self._speeches:
-                        self._speeches[speech_id].cancel()
-        if self._alarm_scope is not None:
-            self._alarm_scope.deadline = self.session.next_deadline()
+        """Do what the session asked for, as far as the faults let it through."""
+        now = trio.current_time()
+        for output in self.faults.pass_on(outputs, now) if self.faults.active else outputs:
+            self._perform(output)
+        self.set_alarm()
 
-    def _post(self, message: str | CloseConnection) -> None:
-        self._outbox.append(message)
-        if isinstance(message, str):
-            self._outbox_bytes += len(message)
-            if self._outbox_bytes > OUTBOX_LIMIT_BYTES:
-                self.log.warning("the client does not read: connection dropped", waiting_bytes=self._outbox_bytes)
+    def set_alarm(self) -> None:
+        """Look again when the session and the faults want to be called."""
+        if self._alarm_scope is not None:
+            at = min(self.session.next_deadline(), self.faults.next_deadline())
+            if at != self._alarm_at:
+                self._alarm_scope.deadline = self._alarm_at = at
+
+    def act(self, output: Output) -> None:
+        """Do something that the control call asks for, past session and faults."""
+        self._perform(output)
+
+    def _perform(self, output: Output) -> None:
+        if self._silent:
+            return
+        match output:
+            case SendEvent(event):
+                self.socket.send(_encoder.encode(event))
+                if self.socket.overrun:
+                    self.log.warning("the client does not read: connection dropped")
+                    self._drop()
+            case StartSpeech():
+                self._nursery.start_soon(self._speak, output)
+            case StopSpeech(speech_id):
+                if speech_id in self._speeches:
+                    self._speeches[speech_id].cancel()
+            case CloseConnection(code, reason):
+                self.socket.close(code, reason)
                 self._nursery.cancel_scope.cancel()
-        self._filled.set()
+            case DropConnection(reset):
+                if reset:
+                    self.socket.reset()
+                self._drop()
+            case FallSilent():
+                self._silent = True
+
+    def _drop(self) -> None:
+        """End the connection without a CLOSE."""
+        self._dropped = True
+        self._nursery.cancel_scope.cancel()
 
     async def _read(self) -> None:
-        while True:
-            try:
-                message = await self.socket.get_message()
-            except ConnectionClosed:
+        while messages := await self.socket.receive():
+            if self._silent:
+                await trio.sleep(LONGEST_SILENCE_S)
                 return
-            self.feed(self.session.receive(message, trio.current_time()))
-
-    async def _write(self) -> None:
-        while True:
-            await self._filled.wait()
-            while self._outbox:
-                message = self._outbox.popleft()
-                if isinstance(message, CloseConnection):
-                    await self._close(message)
-                    return
-                self._outbox_bytes -= len(message)
-                try:
-                    with trio.fail_after(SEND_TIMEOUT_S):
-                        await self.socket.send_message(message)
-                except (ConnectionClosed, trio.TooSlowError):
-                    self._nursery.cancel_scope.cancel()
-                    return
-            self._filled = trio.Event()
-
-    async def _close(self, close: CloseConnection) -> None:
-        reason = close.reason.encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
-        with trio.move_on_after(CLOSE_TIMEOUT_S):
-            await self.socket.aclose(close.code, reason)
-        self._nursery.cancel_scope.cancel()
+            now = trio.current_time()
+            for message in messages:
+                outputs = self.session.receive(message, now)
+                if outputs:  # most messages are audio that says nothing; they change no deadline
+                    self.feed(outputs)
 
     async def _watch_the_clock(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self.session.next_deadline()) as self._alarm_scope:
-                await trio.sleep(math.inf)
+            self._alarm_at = min(self.session.next_deadline(), self.faults.next_deadline())
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm_scope:
+                await trio.sleep_forever()
             self._alarm_scope = None
-            self.feed(self.session.handle_timer(trio.current_time()))
+            now = trio.current_time()
+            for output in self.faults.handle_timer(now):
+                self._perform(output)
+            self.feed(self.session.handle_timer(now))
 
     async def _keep_alive(self) -> None:
-        while True:
+        last: bytes | None = None
+        while not self._silent:
             await trio.sleep(PING_EVERY_S)
-            try:
-                with trio.fail_after(PING_EVERY_S):
-                    await self.socket.ping(os.urandom(4))
-            except trio.TooSlowError:
+            if last is not None and self.socket.pong != last:
                 self.log.warning("no pong: connection dropped")
-                self._nursery.cancel_scope.cancel()
-            except ConnectionClosed:
-                return
+                self._drop()
+            last = os.urandom(4)
+            if not self._silent:
+                self.socket.ping(last)
 
     async def _speak(self, speech: StartSpeech) -> None:
         with trio.CancelScope() as scope:
@@ -162,5 +171,4 @@ class Connection:
                 self.log.warning("the voice failed", problem=str(error))
                 self.feed(self.session.voice_failed(speech.speech_id, str(error), trio.current_time()))
             finally:
-                with contextlib.suppress(KeyError):
-                    del self._speeches[speech.speech_id]
+                del self._speeches[speech.speech_id]

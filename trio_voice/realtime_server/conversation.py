@@ -49,13 +49,17 @@ class Item:
         parts = self.body.get("content", ())
         return " ".join(filter(None, (part.get("text") or part.get("transcript") for part in parts)))
 
-    def with_audio(self) -> dict[str, Any]:
-        """Return the body as `conversation.item.retrieved` shows it: with the audio itself, in the format that it came in."""
+    def with_audio(self, *, typed: bool) -> dict[str, Any]:
+        """Return the body as `conversation.item.retrieved` shows it: with the audio itself, in the format that it came in.
+
+        The parts keep their types (`typed`), or are of type audio, as in an example of the API reference that its own types
+        do not admit.
+        """
         if not self.audio:
             return self.body
         held = {"audio": base64.b64encode(self.audio).decode(), "format": self.audio_format}
         content = [
-            {"type": part["type"], "transcript": part.get("transcript"), **held}
+            {"type": part["type"] if typed else "audio", "transcript": part.get("transcript"), **held}
             if part["type"] in ("output_audio", "input_audio")
             else part
             for part in self.body["content"]
@@ -63,9 +67,17 @@ class Item:
         return {**self.body, "content": content}
 
 
+MOST_ITEMS = 4096
+MOST_AUDIO_BYTES = 32 * 1024 * 1024
+
+
 @define
 class Conversation:
-    """The default conversation of a session."""
+    """The default conversation of a session.
+
+    It is bounded: the oldest of 4096 items go, as they would from a model's context, and of 32 MiB of audio the oldest is let
+    go of (its item stays).
+    """
 
     id: str
     items: list[Item] = field(factory=list)
@@ -92,7 +104,18 @@ class Conversation:
                 raise errors.unknown_previous_item(after)
             index = next(i for i, each in enumerate(self.items) if each is previous) + 1
         self.items.insert(index, item)
-        return self.items[index - 1].id if index else None
+        previous_id = self.items[index - 1].id if index else None
+        self._trim()
+        return previous_id
+
+    def _trim(self) -> None:
+        del self.items[: max(0, len(self.items) - MOST_ITEMS)]
+        total = 0
+        for item in reversed(self.items):
+            total += len(item.audio)
+            if total > MOST_AUDIO_BYTES and item.audio:
+                total -= len(item.audio)
+                item.audio.clear()
 
     @property
     def last_id(self) -> str | None:

@@ -128,11 +128,9 @@ def unknown_parameter(param: str) -> ClientError:
     return ClientError(f"Unknown parameter: '{param}'.", "unknown_parameter", param)
 
 
-def unsupported_parameter(param: str, model: str) -> ClientError:
+def unsupported_parameter(param: str) -> ClientError:
     """A field that this model does not have."""
-    return ClientError(
-        f"Unsupported parameter: '{param}' is not supported with the '{model}' model.", "unsupported_parameter", param
-    )
+    return ClientError(f"Unsupported parameter: '{param}' is not supported with this model.", "unsupported_parameter", param)
 
 
 def invalid_type(param: str, expected: str, got: str) -> ClientError:

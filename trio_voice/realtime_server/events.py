@@ -6,16 +6,15 @@ list; the shell performs them in order.
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from attrs import define, field, frozen
 
+from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.errors_on_the_wire import ClientError
 from trio_voice.realtime_server.identifiers import Identifiers
 
 OBFUSCATED_LENGTH = 16
-_PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 @frozen
@@ -57,7 +56,12 @@ class DropConnection:
     reset: bool
 
 
-Output = SendEvent | StartSpeech | StopSpeech | CloseConnection | DropConnection
+@frozen
+class FallSilent:
+    """Keep the TCP connection, and neither read nor write nor close any more (half-open)."""
+
+
+Output = SendEvent | StartSpeech | StopSpeech | CloseConnection | DropConnection | FallSilent
 
 
 @define
@@ -65,9 +69,7 @@ class EventSink:
     """Collects the outputs of one session."""
 
     ids: Identifiers
-    _random: random.Random
-    obfuscate: bool = True
-    """Whether text deltas carry `obfuscation`."""
+    behaviour: Behaviour
     outputs: list[Output] = field(factory=list, init=False)
 
     def send(self, kind: str, /, **fields: Any) -> None:
@@ -76,8 +78,8 @@ class EventSink:
 
     def send_text_delta(self, kind: str, /, *, delta: str, **fields: Any) -> None:
         """Send a text-like delta, padded by `obfuscation` to 16 characters."""
-        if self.obfuscate:
-            padding = "".join(self._random.choices(_PADDING, k=max(0, OBFUSCATED_LENGTH - len(delta))))
+        if self.behaviour.switches.obfuscation:
+            padding = self.ids.padding(max(0, OBFUSCATED_LENGTH - len(delta)))
             self.send(kind, **fields, delta=delta, obfuscation=padding)
         else:
             self.send(kind, **fields, delta=delta)

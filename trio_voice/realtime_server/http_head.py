@@ -1,7 +1,4 @@
-"""The head of a request on the server's port: read within bounds, and told whether it is an upgrade.
-
-The bytes that were read are replayed to whoever takes the connection over.
-"""
+"""Requests on the server's port: head and body, read within bounds. A connection carries one request; WebSockets live on it."""
 
 from __future__ import annotations
 
@@ -10,22 +7,24 @@ from typing import Any
 
 import h11
 import trio
-from attrs import define, frozen
+from attrs import frozen
 
 from trio_voice.errors import RemoteProtocolError
 
 LONGEST_HEAD_BYTES = 16 * 1024
-HEAD_TIMEOUT_S = 10.0
+LONGEST_BODY_BYTES = 64 * 1024
+REQUEST_TIMEOUT_S = 10.0
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 @frozen
 class Head:
-    """A request's first line and headers (names in lower case), and the bytes they were read from."""
+    """A request's first line and headers (names in lower case), and the bytes that came behind it."""
 
     method: str
     target: str
     headers: dict[str, str]
-    bytes_read: bytes
+    rest: bytes = b""
 
     @property
     def is_upgrade(self) -> bool:
@@ -33,69 +32,64 @@ class Head:
         return "websocket" in self.headers.get("upgrade", "").lower()
 
 
-async def read_head(stream: trio.abc.Stream) -> Head | None:
+async def read_head(stream: trio.abc.ReceiveStream) -> Head | None:
     """Read a request's head; None when the peer closed without one.
 
     Raises RemoteProtocolError when it is no HTTP, longer than 16 KiB, or not there within 10 s.
     """
-    data = b""
-    with trio.move_on_after(HEAD_TIMEOUT_S) as scope:
-        while b"\r\n\r\n" not in data:
-            try:
-                more = await stream.receive_some(4096)
-            except trio.BrokenResourceError:
-                return None
+    data = bytearray()
+    with trio.move_on_after(REQUEST_TIMEOUT_S) as scope:
+        while _END_OF_HEAD not in data:
+            more = await stream.receive_some(4096)
             if not more:
                 return None
             data += more
-            if len(data) > LONGEST_HEAD_BYTES:
+            if len(data) > LONGEST_HEAD_BYTES and _END_OF_HEAD not in data:
                 raise RemoteProtocolError(f"a request head of more than {LONGEST_HEAD_BYTES} bytes")
     if scope.cancelled_caught:
-        raise RemoteProtocolError(f"no request within {HEAD_TIMEOUT_S:g} s")
-    return parse_head(data)
+        raise RemoteProtocolError(f"no request within {REQUEST_TIMEOUT_S:g} s")
+    return parse_head(bytes(data))
 
 
 def parse_head(data: bytes) -> Head:
-    """Parse a complete head. Raises RemoteProtocolError."""
+    """Parse a complete head and keep what is behind it. Raises RemoteProtocolError."""
+    head, _, rest = data.partition(_END_OF_HEAD)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD_BYTES)
-    parser.receive_data(data)
     try:
+        parser.receive_data(head + _END_OF_HEAD)
         request = parser.next_event()
     except h11.RemoteProtocolError as error:
         raise RemoteProtocolError(f"no HTTP request: {error}") from None
     if not isinstance(request, h11.Request):
         raise RemoteProtocolError("no HTTP request")
-    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in request.headers}
-    return Head(request.method.decode("ascii"), request.target.decode("latin-1"), headers, data)
+    headers: dict[str, str] = {}
+    for name, value in request.headers:  # h11 gives names in lower case; repeated headers are one list (RFC 9110)
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return Head(request.method.decode("ascii"), request.target.decode("latin-1"), headers, rest)
 
 
-@define
-class ReplayedStream(trio.abc.Stream):
-    """A stream that first gives again what was read from it."""
+async def read_body(stream: trio.abc.ReceiveStream, head: Head) -> bytes:
+    """Read a request's body by its Content-Length.
 
-    _stream: trio.abc.Stream
-    _replay: bytes
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return bytes; those that were read before come first."""
-        if self._replay:
-            await trio.lowlevel.checkpoint()
-            size = len(self._replay) if max_bytes is None else max_bytes
-            data, self._replay = self._replay[:size], self._replay[size:]
-            return data
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send everything."""
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until sending might not block."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        await self._stream.aclose()
+    Raises RemoteProtocolError when it is longer than 64 KiB, has no plain length, or is not there within 10 s.
+    """
+    length_text = head.headers.get("content-length", "0")
+    if "transfer-encoding" in head.headers or not length_text.isdecimal():
+        raise RemoteProtocolError("a body needs a Content-Length")
+    length = int(length_text)
+    if length > LONGEST_BODY_BYTES:
+        raise RemoteProtocolError(f"a body of more than {LONGEST_BODY_BYTES} bytes")
+    data = bytearray(head.rest)
+    with trio.move_on_after(REQUEST_TIMEOUT_S) as scope:
+        while len(data) < length:
+            more = await stream.receive_some(4096)
+            if not more:
+                raise RemoteProtocolError("the body is shorter than its Content-Length")
+            data += more
+    if scope.cancelled_caught:
+        raise RemoteProtocolError(f"no body within {REQUEST_TIMEOUT_S:g} s")
+    return bytes(data[:length])
 
 
 def response(status: int, reason: str, body: Any) -> bytes:

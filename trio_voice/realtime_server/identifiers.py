@@ -26,10 +26,13 @@ class Identifiers:
 
     def new(self, prefix: str) -> str:
         """Return a fresh identifier such as `event_E7VIlWXBhzDMiXFfysYod`; prefixes: event, item, resp, conv, sess, call."""
-        length = _CALL_LENGTH if prefix == "call" else _LENGTH
+        return f"{prefix}_{self.padding(_CALL_LENGTH if prefix == 'call' else _LENGTH)}"
+
+    def padding(self, length: int) -> str:
+        """Return so many random characters (at most a block of them)."""
         if self._used + length > len(self._pool):
             self._pool = "".join(self._random.choices(_ALPHABET, k=_LENGTH * _CHARACTERS_OF_A_BLOCK))
             self._used = 0
         start = self._used
         self._used += length
-        return f"{prefix}_{self._pool[start : self._used]}"
+        return self._pool[start : self._used]

@@ -4,47 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from trio_voice.realtime_server.answers import About, Prompt
+from trio_voice.realtime_server.answers import About, AskApproval, Prompt
 from trio_voice.realtime_server.conversation import Item
 from trio_voice.realtime_server.response_request import ResponseRequest
 
 _DIGITS = re.compile(r"(?:dtmf|digits?|keys?|press(?:ed)?)\W.*?([0-9*#A-D]+)\W*$", re.IGNORECASE | re.DOTALL)
+_ASKS = ("function_call_output", "mcp_approval_response")
 
 
 def read_prompt(context: Sequence[Item], request: ResponseRequest, response: int, about: About | None = None) -> Prompt:
     """Return the prompt; `about` overrides what was read (an idle timeout is no turn of the caller's)."""
-    turn = sum(1 for item in context if item.role == "user")
     newest = _unanswered(context)
-    text = newest.text if newest is not None else ""
-    function = ""
-    output = ""
-    if newest is not None and newest.body["type"] == "function_call_output":
-        output = str(newest.body["output"])
-        function = _function_name(context, str(newest.body["call_id"]))
     found = about or _about(newest)
+    text = newest.text if newest is not None else ""
     if found is About.DIGITS:
-        match = _DIGITS.search(text)
-        text = match.group(1) if match else text
+        text = _digits(text)
     choice = request.tool_choice
     return Prompt(
         about=found,
-        turn=turn,
+        turn=sum(1 for item in context if item.role == "user"),
         response=response,
         text=text,
         spoken_ms=newest.spoken_ms if newest is not None else 0,
-        function=function,
-        output=output,
         instructions=request.instructions,
-        tools=tuple(tool["name"] for tool in request.tools if tool["type"] == "function"),
+        functions={tool["name"]: tool.get("parameters") or {} for tool in request.tools if tool["type"] == "function"},
+        mcp_approvals={tool["server_label"]: _needs_approval(tool) for tool in request.tools if tool["type"] == "mcp"},
         tool_choice=choice if isinstance(choice, str) else f"function:{choice.get('name', '')}",
+        **_about_tools(newest, context),
     )
 
 
 def _unanswered(context: Sequence[Item]) -> Item | None:
     """Return the newest item that asks for an answer; None when the last word was the model's (or nothing was said)."""
     for item in reversed(context):
-        if item.role == "user" or item.body["type"] == "function_call_output":
+        if item.role == "user" or item.body["type"] in _ASKS:
             return item
         if item.role == "assistant":
             return None
@@ -56,13 +51,42 @@ def _about(newest: Item | None) -> About:
         return About.NOTHING
     if newest.body["type"] == "function_call_output":
         return About.FUNCTION_OUTPUT
+    if newest.body["type"] == "mcp_approval_response":
+        return About.APPROVAL
     if any(part["type"] == "input_audio" for part in newest.body["content"]):
         return About.SPEECH
     return About.DIGITS if _DIGITS.search(newest.text) else About.TEXT
 
 
-def _function_name(context: Sequence[Item], call_id: str) -> str:
-    for item in context:
-        if item.body["type"] == "function_call" and item.body.get("call_id") == call_id:
-            return str(item.body["name"])
-    return ""
+def _digits(text: str) -> str:
+    match = _DIGITS.search(text)
+    return match.group(1) if match else text
+
+
+def _about_tools(newest: Item | None, context: Sequence[Item]) -> dict[str, Any]:
+    """Return the prompt's fields about a function's output or an approval."""
+    if newest is None or newest.body["type"] not in _ASKS:
+        return {}
+    if newest.body["type"] == "function_call_output":
+        call = _find(context, "function_call", "call_id", newest.body["call_id"])
+        return {"function": str(call.body["name"]) if call else "", "output": str(newest.body["output"])}
+    asked = _find(context, "mcp_approval_request", "id", newest.body["approval_request_id"])
+    if asked is None:
+        return {"approved": False}
+    body = asked.body
+    return {
+        "function": body["name"],
+        "approved": newest.body["approve"],
+        "asked": AskApproval(body["server_label"], body["name"], body["arguments"]),
+        "asked_id": body["id"],
+    }
+
+
+def _find(context: Sequence[Item], kind: str, key: str, value: str) -> Item | None:
+    return next((item for item in context if item.body["type"] == kind and item.body.get(key) == value), None)
+
+
+def _needs_approval(tool: dict[str, Any]) -> bool:
+    """Whether calls of this MCP server need the client's approval: unless it says never."""
+    wish = tool.get("require_approval")
+    return not (wish == "never" or (isinstance(wish, dict) and "never" in wish and "always" not in wish))

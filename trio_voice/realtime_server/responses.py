@@ -5,6 +5,7 @@ Source: OpenAI Realtime API reference.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -12,17 +13,26 @@ from attrs import define, field
 
 from trio_voice.realtime_server import errors_on_the_wire as errors
 from trio_voice.realtime_server.agenda import Agenda
-from trio_voice.realtime_server.answers import About, Thinking
+from trio_voice.realtime_server.answers import About, Answer, Ending, Thinking
+from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.conversation import Conversation, Item
 from trio_voice.realtime_server.events import EventSink
+from trio_voice.realtime_server.output_factory import OutputFactory
+from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.prompts import read_prompt
 from trio_voice.realtime_server.response_request import ResponseRequest, resolve
 from trio_voice.realtime_server.response_run import ResponseRun
-from trio_voice.realtime_server.switches import Switches
 from trio_voice.realtime_server.usage import input_tokens
 
 MOST_OUT_OF_BAND = 16
 _TOKENS_A_MINUTE = 40_000
+_FAILURES = {
+    "rate_limit_exceeded": "Rate limit reached for the model on tokens per min (TPM). Please try again in 1.5s.",
+    "insufficient_quota": "You exceeded your current quota, please check your plan and billing details.",
+    "server_error": "The server had an error while processing your request. Sorry about that!",
+    "inference_rate_limit_exceeded": "The inference rate limit of the deployment was exceeded. Please retry later.",
+    "model_not_found": "The model does not exist or you do not have access to it.",
+}
 
 
 @define
@@ -33,56 +43,114 @@ class Responses:
     agenda: Agenda
     conversation: Conversation
     thinking: Thinking
-    switches: Switches
+    behaviour: Behaviour
+    prepared: PreparedSpeech | None
     active: ResponseRun | None = field(default=None, init=False)
     """The response of the default conversation that is in progress (or being cancelled)."""
-    out_of_band: list[ResponseRun] = field(factory=list, init=False)
+    others: list[ResponseRun] = field(factory=list, init=False)
+    """Those out of band, and those whose `response.done` comes late (a fault)."""
     assistant_audio_seen: bool = field(default=False, init=False)
     last_audio_ms: int = field(default=0, init=False)
     """The audio of the last response in the conversation that is over."""
     ended_count: int = field(default=0, init=False)
+    """The responses in the conversation that are over."""
     _created: int = field(default=0, init=False)
+    _tokens_spent: int = field(default=0, init=False)
+
+    # --- creating --------------------------------------------------------------------------------------------------
 
     def create(self, session: dict[str, Any], response: dict[str, Any] | None, now: float, about: About | None = None) -> None:
         """Begin a response. Raises ClientError when one is active, or its settings cannot be obeyed."""
         request = resolve(session, response, assistant_audio_seen=self.assistant_audio_seen)
-        if request.in_conversation and self.active is not None:
-            raise errors.already_active(self.active.id)
-        if not request.in_conversation and len(self.out_of_band) >= MOST_OUT_OF_BAND:
-            raise errors.already_active(self.out_of_band[0].id)
+        self._check_free(request)
         context = self._context(request)
         instructions = session["instructions"] if request.instructions is None else request.instructions
         self._created += 1
         run = ResponseRun(
             self.sink.ids.new("resp"),
             request,
-            self.thinking.answer(read_prompt(context, request, self._created, about)),
             self.sink,
-            self.switches,
-            self.conversation if request.in_conversation else None,
             self.conversation.id if request.in_conversation else None,
             input_tokens(instructions, context),
+            self.behaviour.switches,
+            tells_done=not self.behaviour.spend("missing_done", self.behaviour.switches.missing_done),
         )
         if request.in_conversation:
             self.active = run
         else:
-            self.out_of_band.append(run)
-        run.start(now)
+            self.others.append(run)
+        run.begin(now)
+        for late in [each for each in self.others if each.ending]:
+            late.release(now)
+        self._carry_out(run, self._answer(context, request, about), now)
+
+    def _check_free(self, request: ResponseRequest) -> None:
+        if request.in_conversation and self.active is not None:
+            raise errors.already_active(self.active.id)
+        if len(self.others) >= MOST_OUT_OF_BAND:
+            raise errors.already_active(self.others[0].id)
+        if self.behaviour.spend("refuse_creates", self.behaviour.switches.refuse_creates):
+            raise errors.already_active(self.sink.ids.new("resp"))
+
+    def _answer(self, context: list[Item], request: ResponseRequest, about: About | None) -> Answer:
+        switches = self.behaviour.switches
+        if self.behaviour.spend("fail_responses", switches.fail_responses):
+            code = switches.fail_code
+            kind = code if code in ("insufficient_quota", "server_error") else "invalid_request_error"
+            return Answer(ending=Ending("failed", None, kind, None if code == "server_error" else code, _FAILURES[code]))
+        return self.thinking.answer(read_prompt(context, request, self._created, about))
+
+    def _carry_out(self, run: ResponseRun, answer: Answer, now: float) -> None:
+        switches = self.behaviour.switches.changed(answer.switches, "the script") if answer.switches else self.behaviour.switches
+        conversation = self.conversation if run.request.in_conversation else None
+        factory = OutputFactory(run.id, run.request, self.sink, conversation, switches, self.prepared)
+        run.carry_out(answer, factory.make(answer), switches, now)
         self._settle(now)
+
+    def _context(self, request: ResponseRequest) -> list[Item]:
+        if request.input is None:
+            return list(self.conversation.items)
+        context = []
+        for index, each in enumerate(request.input):
+            if each["type"] == "item_reference":
+                item = self.conversation.find(each["id"])
+                if item is None:
+                    text = f"Item with item_id '{each['id']}' not found."
+                    raise errors.ClientError(text, "invalid_value", f"response.input[{index}].id")
+                context.append(item)
+            else:
+                context.append(Item({"id": "", **each}))
+        return context
+
+    # --- cancelling ------------------------------------------------------------------------------------------------
 
     def cancel(self, response_id: str | None, now: float) -> None:
         """Obey a `response.cancel`. Raises ClientError when there is nothing to cancel."""
         run = self._find(response_id)
         if run is None or run.ending:
             raise errors.cancel_not_active()
-        run.cancel(now, "client_cancelled", self.switches.cancel_ms)
-        self._settle(now)
+        self._cancel(run, "client_cancelled", self.behaviour.switches.cancel_ms, now)
 
     def interrupt(self, now: float) -> None:
         """The caller began to speak and the session lets that interrupt: cancel the conversation's response, if any."""
         if self.active is not None and not self.active.ending:
-            self.active.cancel(now, "turn_detected", 0)
-            self._settle(now)
+            self._cancel(self.active, "turn_detected", 0, now)
+
+    def _cancel(self, run: ResponseRun, reason: str, delay_ms: int, now: float) -> None:
+        late = self.behaviour.switches.late_done and run is self.active
+        run.cancel(now, reason, delay_ms, hold=late)
+        if late:
+            self._seen(run)
+            self.others.append(run)
+            self.active = None
+        self._settle(now)
+
+    def _find(self, response_id: str | None) -> ResponseRun | None:
+        if response_id is None:
+            return self.active
+        return next((run for run in self._all() if run.id == response_id), None)
+
+    # --- going on --------------------------------------------------------------------------------------------------
 
     def voice_piece(self, speech_id: str, pcm16_24khz: bytes, now: float) -> None:
         """Take a piece of the voice in."""
@@ -105,7 +173,8 @@ class Responses:
 
     def next_deadline(self) -> float:
         """Return when `advance` wants to be called."""
-        return min((run.next_deadline() for run in self._all()), default=float("inf"))
+        at = math.inf if self.active is None else self.active.next_deadline()
+        return min(at, *(run.next_deadline() for run in self.others)) if self.others else at
 
     def advance(self, now: float) -> None:
         """Do what is due."""
@@ -114,50 +183,36 @@ class Responses:
         self._settle(now)
 
     def _all(self) -> list[ResponseRun]:
-        return [self.active, *self.out_of_band] if self.active is not None else list(self.out_of_band)
+        return [self.active, *self.others] if self.active is not None else list(self.others)
 
-    def _find(self, response_id: str | None) -> ResponseRun | None:
-        if response_id is None:
-            return self.active
-        return next((run for run in self._all() if run.id == response_id), None)
+    # --- ending ----------------------------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
         """Take those that are over out, and let their rate limits follow."""
         if self.active is not None:
-            self.assistant_audio_seen = self.assistant_audio_seen or self.active.audio_ms > 0
+            self._seen(self.active)
             if self.active.over:
                 self.last_audio_ms = self.active.audio_ms
                 self.ended_count += 1
-                self._rate_limits_follow(now)
+                self._rate_limits_follow(self.active, now)
                 self.active = None
-        for run in [each for each in self.out_of_band if each.over]:
-            self.out_of_band.remove(run)
-            self._rate_limits_follow(now)
+        for run in [each for each in self.others if each.over]:
+            self.others.remove(run)
+            self._rate_limits_follow(run, now)
 
-    def _rate_limits_follow(self, now: float) -> None:
-        if self.switches.rate_limits:
-            limits = [
-                {
-                    "name": "tokens",
-                    "limit": _TOKENS_A_MINUTE,
-                    "remaining": _TOKENS_A_MINUTE - 1000,
-                    "reset_seconds": 1.5,
-                }
-            ]
-            send = partial(self.sink.send, "rate_limits.updated", rate_limits=limits)
-            self.agenda.add(now + self.switches.rate_limits_ms / 1000, send)
+    def _seen(self, run: ResponseRun) -> None:
+        self.assistant_audio_seen = self.assistant_audio_seen or run.audio_ms > 0
 
-    def _context(self, request: ResponseRequest) -> list[Item]:
-        if request.input is None:
-            return list(self.conversation.items)
-        context = []
-        for each in request.input:
-            if each["type"] == "item_reference":
-                item = self.conversation.find(each["id"])
-                if item is None:
-                    text = f"Item with item_id '{each['id']}' not found."
-                    raise errors.ClientError(text, "invalid_value", "response.input")
-                context.append(item)
-            else:
-                context.append(Item({"id": "", **each}))
-        return context
+    def _rate_limits_follow(self, run: ResponseRun, now: float) -> None:
+        switches = self.behaviour.switches
+        if not switches.rate_limits or not run.tells_done:
+            return
+        self._tokens_spent = sum(run.input_tokens) + run.audio_ms // 50
+        limits = {
+            "name": "tokens",
+            "limit": _TOKENS_A_MINUTE,
+            "remaining": max(0, _TOKENS_A_MINUTE - self._tokens_spent),
+            "reset_seconds": round(self._tokens_spent * 60 / _TOKENS_A_MINUTE, 3),
+        }
+        send = partial(self.sink.send, "rate_limits.updated", rate_limits=[limits])
+        self.agenda.add(now + switches.rate_limits_ms / 1000, send)

@@ -5,7 +5,6 @@ A script is read and checked as a whole; every mistake names the file, the place
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from importlib import resources
@@ -18,38 +17,40 @@ from msgspec import Meta, Struct, field
 from trio_voice.errors import ConfigError
 from trio_voice.realtime_server.switches import Switches
 
+AboutName = Literal["nothing", "speech", "text", "digits", "function_output", "approval", "idle"]
 Regex = Annotated[str, Meta(description="a regular expression, searched anywhere, upper and lower case alike")]
+Numbers = int | list[int] | None
 
 
 class When(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The conditions of a rule; all that are given must hold."""
 
     about: Annotated[
-        Literal["nothing", "speech", "text", "digits", "function_output", "idle"]
-        | list[Literal["nothing", "speech", "text", "digits", "function_output", "idle"]]
-        | None,
+        AboutName | list[AboutName] | None,
         Meta(description="what the response answers; nothing: no turn is waiting, idle: the caller was silent"),
     ] = None
-    turn: Annotated[int | list[int] | None, Meta(description="the caller's turn, from 1")] = None
+    turn: Annotated[Numbers, Meta(description="the caller's turn, from 1")] = None
     turn_at_least: int | None = None
     turn_at_most: int | None = None
-    response: Annotated[int | list[int] | None, Meta(description="the session's response, from 1")] = None
+    response: Annotated[Numbers, Meta(description="the session's response, from 1")] = None
     spoken_at_least_ms: Annotated[int | None, Meta(description="the caller spoke at least so long")] = None
     spoken_at_most_ms: int | None = None
-    text: Annotated[Regex | None, Meta(description="over the caller's words or digits; named groups can be used in texts")] = None
-    function: Annotated[str | None, Meta(description="the function whose output is answered")] = None
+    text: Annotated[Regex | None, Meta(description="over the caller's words or digits; named groups are placeholders")] = None
+    function: Annotated[str | None, Meta(description="the function (or MCP tool) whose output is answered")] = None
     output: Annotated[Regex | None, Meta(description="over a function's output")] = None
+    approved: Annotated[bool | None, Meta(description="about an approval: what the client said")] = None
     instructions: Annotated[Regex | None, Meta(description="over the response's own instructions")] = None
     tool: Annotated[str | None, Meta(description="only if the session or the response declares this function")] = None
 
 
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output item: a message (`say`) or a function call (`call`)."""
+    """One output item: a message (`say`), a function call (`call`), or an MCP call (`call` and `mcp`)."""
 
     say: Annotated[str | None, Meta(description="what is said, with placeholders such as {turn}")] = None
     phase: Literal["commentary", "final_answer"] | None = None
-    call: Annotated[str | None, Meta(description="the function to call")] = None
-    arguments: Annotated[dict[str, Any], Meta(description="its arguments; strings may hold placeholders")] = field(
+    call: Annotated[str | None, Meta(description="the function, or the MCP server's tool, to call")] = None
+    mcp: Annotated[str | None, Meta(description="the label of the MCP server whose tool is called")] = None
+    arguments: Annotated[dict[str, Any], Meta(description="of the call; strings may hold placeholders")] = field(
         default_factory=dict
     )
 
@@ -76,13 +77,37 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delay_ms: Annotated[int, Meta(ge=0, description="the model thinks for so long")] = 0
     times: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="how often it applies in a session")] = None
     ends: Ends | None = None
+    switches: Annotated[dict[str, Any], Meta(description="switches that are set for this response only")] = field(
+        default_factory=dict
+    )
 
 
-class Heard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a caller's spoken turn is taken to say (there may be no recogniser)."""
+class Utterance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a caller's spoken turn is taken to say (where nothing recognises it)."""
 
-    transcript: str
-    turn: Annotated[int | list[int] | None, Meta(description="none: every turn")] = None
+    transcript: str = ""
+    turn: Annotated[Numbers, Meta(description="none: every turn")] = None
+    fails: Annotated[bool, Meta(description="the transcription fails instead")] = False
+    speakers: Annotated[list[tuple[str, str]], Meta(description="(speaker, text) pairs, for models that tell speakers apart")] = (
+        field(default_factory=list)
+    )
+
+
+class McpTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool of a pretended MCP server, and what a call of it gives."""
+
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+    output: Annotated[str, Meta(description="what a call returns")] = ""
+    error: Annotated[str | None, Meta(description="a call fails with this message instead")] = None
+
+
+class McpServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pretended MCP server; one that a session declares and no script knows cannot be reached."""
+
+    server_label: str
+    tool: list[McpTool] = field(default_factory=list)
 
 
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +115,8 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str = "unnamed"
     rule: Annotated[list[Rule], Meta(description="the first rule whose conditions hold answers")]
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[Utterance] = field(default_factory=list)
+    mcp: list[McpServer] = field(default_factory=list)
     switches: Switches = Switches()
 
 
@@ -103,13 +129,13 @@ def parse_script(text: str, origin: str) -> Script:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{origin}: {error}; see docs/realtime-server.md for what a script may say") from None
     for number, rule in enumerate(script.rule, 1):
-        _check_rule(rule, f"{origin}: rule {number}")
+        _check_rule(rule, script, f"{origin}: rule {number}")
     return script
 
 
-def _check_rule(rule: Rule, where: str) -> None:
-    for name in ("text", "output", "instructions"):
-        pattern = {"text": rule.when.text, "output": rule.when.output, "instructions": rule.when.instructions}[name]
+def _check_rule(rule: Rule, script: Script, where: str) -> None:
+    when = rule.when
+    for name, pattern in (("text", when.text), ("output", when.output), ("instructions", when.instructions)):
         try:
             re.compile(pattern or "")
         except re.error as error:
@@ -120,9 +146,13 @@ def _check_rule(rule: Rule, where: str) -> None:
         raise ConfigError(f"{where}: say is an empty list; give at least one text")
     if rule.say is None and not rule.parts and rule.ends is None:
         raise ConfigError(f"{where}: it says nothing; give say, parts or ends")
+    script.switches.changed(rule.switches, f"{where}: switches")
+    tools = {(server.server_label, tool.name) for server in script.mcp for tool in server.tool}
     for part in rule.parts:
         if (part.say is None) == (part.call is None):
             raise ConfigError(f"{where}: each of parts needs either say or call")
+        if part.mcp is not None and (part.mcp, part.call) not in tools:
+            raise ConfigError(f"{where}: no [[mcp]] server '{part.mcp}' with a tool '{part.call}'; declare it in the script")
 
 
 def read_script(path: Path) -> Script:
@@ -142,6 +172,7 @@ def default_script() -> Script:
     return parse_script(file.read_text(encoding="utf-8"), "the default script")
 
 
-def json_schema() -> str:
+def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a script."""
-    return json.dumps(msgspec.json.schema(Script), indent=2)
+    schema = msgspec.json.schema(Script)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A script of the embedded server", **schema}

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from trio_voice.realtime_server.answers import Answer, CallFunction, Ending, Prompt, Say
-from trio_voice.realtime_server.script import Ends, Part, Rule, Script, When
+from trio_voice.realtime_server.answers import (
+    About,
+    Answer,
+    AskApproval,
+    CallFunction,
+    CallMcp,
+    Ending,
+    Heard,
+    Prompt,
+    Say,
+)
+from trio_voice.realtime_server.answers import Part as AnswerPart
+from trio_voice.realtime_server.example_arguments import example
+from trio_voice.realtime_server.script import Ends, McpTool, Part, Rule, Script, When
 
 _FLAGS = re.IGNORECASE | re.DOTALL
 _NOTHING_FITS = "I am afraid that I have no answer to that."
@@ -25,7 +38,34 @@ class ScriptedThinking:
     """How often each rule has answered."""
 
     def answer(self, prompt: Prompt) -> Answer:
-        """Return what the first fitting rule says."""
+        """Return what the first fitting rule says; a function that has to be called is called in any case."""
+        if prompt.about is About.APPROVAL and prompt.approved and prompt.asked is not None:
+            return self._approved(prompt, prompt.asked)
+        answer = self._by_rule(prompt)
+        forced = _forced_function(prompt, answer)
+        if forced is None:
+            return answer
+        arguments = json.dumps(example(prompt.functions[forced], forced))
+        return evolve(answer, parts=(CallFunction(forced, arguments),))
+
+    def heard(self, turn: int, spoken_ms: int) -> Heard:
+        """Return the script's transcript of that turn, or one that says no more than is known."""
+        for each in self.script.heard:
+            if _among(each.turn, turn):
+                return Heard(each.transcript, each.fails, tuple((speaker, text) for speaker, text in each.speakers))
+        return Heard(f"(The caller spoke for {spoken_in_words(spoken_ms)}.)")
+
+    def mcp_tools(self, server_label: str) -> list[dict[str, Any]] | None:
+        """Return the tools of a server that the script pretends to reach."""
+        for server in self.script.mcp:
+            if server.server_label == server_label:
+                return [
+                    {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+                    for tool in server.tool
+                ]
+        return None
+
+    def _by_rule(self, prompt: Prompt) -> Answer:
         for index, rule in enumerate(self.script.rule):
             used = self._used.get(index, 0)
             if rule.times is not None and used >= rule.times:
@@ -34,19 +74,52 @@ class ScriptedThinking:
             if words is None or not _may_call(rule, prompt):
                 continue
             self._used[index] = used + 1
-            return _answer(rule, used, words)
+            return self._answer(rule, used, words, prompt)
         return Answer((Say(_NOTHING_FITS),))
 
-    def heard(self, turn: int, spoken_ms: int) -> str:
-        """Return the script's transcript of that turn, or one that says no more than is known."""
-        for heard in self.script.heard:
-            if heard.turn is None or heard.turn == turn or (isinstance(heard.turn, list) and turn in heard.turn):
-                return heard.transcript
-        return f"(The caller spoke for {spoken_in_words(spoken_ms)}.)"
+    def _approved(self, prompt: Prompt, asked: AskApproval) -> Answer:
+        """Make the call that was approved of, and answer its output in the same response."""
+        call = self._mcp_call(asked.server_label, asked.name, asked.arguments, prompt.asked_id)
+        about_output = evolve(prompt, about=About.FUNCTION_OUTPUT, output=call.output or call.error or "")
+        answer = self._by_rule(about_output)
+        return evolve(answer, parts=(call, *answer.parts))
+
+    def _answer(self, rule: Rule, used: int, words: Mapping[str, str], prompt: Prompt) -> Answer:
+        parts: list[AnswerPart] = []
+        if rule.say is not None:
+            texts = [rule.say] if isinstance(rule.say, str) else rule.say
+            parts.append(Say(_filled(texts[used % len(texts)], words)))
+        for part in rule.parts:
+            parts.append(self._part(part, words, prompt))
+            if isinstance(parts[-1], AskApproval):
+                break  # the rest waits for the approval
+        ending = _ending(rule.ends) if rule.ends is not None else None
+        return Answer(tuple(parts), ending, rule.delay_ms, rule.switches)
+
+    def _part(self, part: Part, words: Mapping[str, str], prompt: Prompt) -> AnswerPart:
+        if part.say is not None:
+            return Say(_filled(part.say, words), part.phase)
+        assert part.call is not None
+        arguments = json.dumps(_filled_deeply(part.arguments, words))
+        if part.mcp is None:
+            return CallFunction(part.call, arguments)
+        if prompt.mcp_approvals.get(part.mcp, True):
+            return AskApproval(part.mcp, part.call, arguments)
+        return self._mcp_call(part.mcp, part.call, arguments, None)
+
+    def _mcp_call(self, label: str, name: str, arguments: str, approval_id: str | None) -> CallMcp:
+        tool = self._mcp_tool(label, name)
+        if tool is None:
+            return CallMcp(label, name, arguments, None, f"no tool '{name}'", approval_id)
+        return CallMcp(label, name, arguments, None if tool.error else tool.output, tool.error, approval_id)
+
+    def _mcp_tool(self, label: str, name: str) -> McpTool | None:
+        tools = (tool for server in self.script.mcp if server.server_label == label for tool in server.tool)
+        return next((tool for tool in tools if tool.name == name), None)
 
 
 def spoken_in_words(spoken_ms: int) -> str:
-    """Say a duration as one says it: `one second`, `about two and a half seconds`, `twelve seconds`."""
+    """Say a duration as one says it: `one second`, `two and a half seconds`, `twelve seconds`."""
     numbers = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
     halves = round(spoken_ms / 500)
     if halves <= 1:
@@ -58,8 +131,31 @@ def spoken_in_words(spoken_ms: int) -> str:
     return "one second" if whole == 1 else f"{word} seconds"
 
 
+def _forced_function(prompt: Prompt, answer: Answer) -> str | None:
+    """Return the function that `tool_choice` demands, if the answer does not call it."""
+    called = [part.name for part in answer.parts if isinstance(part, CallFunction)]
+    if prompt.tool_choice == "required" and not called:
+        return next(iter(prompt.functions), None)
+    demanded = prompt.tool_choice.removeprefix("function:")
+    if demanded == prompt.tool_choice or demanded in called or demanded not in prompt.functions:
+        return None
+    return demanded
+
+
 def _matches(when: When, prompt: Prompt) -> dict[str, str] | None:
     """Return the placeholders' values if every condition holds."""
+    plain = (
+        _among(when.about, prompt.about.value)
+        and _among(when.turn, prompt.turn)
+        and _among(when.response, prompt.response)
+        and _within(prompt.turn, when.turn_at_least, when.turn_at_most)
+        and _within(prompt.spoken_ms, when.spoken_at_least_ms, when.spoken_at_most_ms)
+        and (when.function is None or when.function == prompt.function)
+        and (when.approved is None or when.approved == prompt.approved)
+        and (when.tool is None or when.tool in prompt.functions)
+    )
+    if not plain:
+        return None
     words = {
         "turn": str(prompt.turn),
         "response": str(prompt.response),
@@ -69,17 +165,6 @@ def _matches(when: When, prompt: Prompt) -> dict[str, str] | None:
         "function": prompt.function,
         "output": prompt.output,
     }
-    plain = (
-        _among(when.about, prompt.about.value)
-        and _among(when.turn, prompt.turn)
-        and _among(when.response, prompt.response)
-        and _within(prompt.turn, when.turn_at_least, when.turn_at_most)
-        and _within(prompt.spoken_ms, when.spoken_at_least_ms, when.spoken_at_most_ms)
-        and (when.function is None or when.function == prompt.function)
-        and (when.tool is None or when.tool in prompt.tools)
-    )
-    if not plain:
-        return None
     patterns = ((when.text, prompt.text), (when.output, prompt.output), (when.instructions, prompt.instructions or ""))
     for pattern, searched in patterns:
         if pattern is None:
@@ -101,37 +186,21 @@ def _within(value: int, lowest: int | None, highest: int | None) -> bool:
 
 def _may_call(rule: Rule, prompt: Prompt) -> bool:
     """Whether the response's `tool_choice` and tools allow what the rule calls."""
-    called = [part.call for part in rule.parts if part.call is not None]
+    calls = [part for part in rule.parts if part.call is not None]
     if prompt.tool_choice == "none":
-        return not called
-    return all(name in prompt.tools for name in called)
-
-
-def _answer(rule: Rule, used: int, words: dict[str, str]) -> Answer:
-    if rule.say is not None:
-        texts = [rule.say] if isinstance(rule.say, str) else rule.say
-        parts: tuple[Say | CallFunction, ...] = (Say(_filled(texts[used % len(texts)], words)),)
-    else:
-        parts = tuple(_part(part, words) for part in rule.parts)
-    return Answer(parts, _ending(rule.ends) if rule.ends is not None else None, rule.delay_ms)
-
-
-def _part(part: Part, words: dict[str, str]) -> Say | CallFunction:
-    if part.say is not None:
-        return Say(_filled(part.say, words), part.phase)
-    assert part.call is not None
-    return CallFunction(part.call, json.dumps(_filled_deeply(part.arguments, words)))
+        return not calls
+    return all(part.mcp in prompt.mcp_approvals if part.mcp else part.call in prompt.functions for part in calls)
 
 
 def _ending(ends: Ends) -> Ending:
     return Ending(ends.status, ends.reason, ends.type, ends.code, ends.message, ends.after_ms)
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def _filled(text: str, words: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: words.get(found.group(1), found.group(0)), text)
 
 
-def _filled_deeply(value: Any, words: dict[str, str]) -> Any:
+def _filled_deeply(value: Any, words: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _filled(value, words)
     if isinstance(value, dict):

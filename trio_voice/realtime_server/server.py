@@ -1,34 +1,51 @@
 """The embedded Realtime server: a listener, a nursery per connection, one voice for all of them.
 
-`serve_model` runs until it is cancelled. Paths: `/v1/realtime` (WebSocket) and `/healthz`.
+`serve_model` runs until it is cancelled. Paths: `/v1/realtime` (WebSocket), `/healthz`, and `/control/` (see control.py).
 """
 
 from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 import trio
 from attrs import define, field, frozen
-from trio_websocket import WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from trio_voice.errors import RemoteProtocolError, UserError
-from trio_voice.realtime_server.admission import DEFAULT_MODELS, PATH, Admitted, Upgrade, admit, chosen_subprotocol
-from trio_voice.realtime_server.connection import CLOSE_TIMEOUT_S, Connection, Voice
+from trio_voice.realtime_server import errors_on_the_wire as errors
+from trio_voice.realtime_server.admission import (
+    DEFAULT_MODELS,
+    PATH,
+    Admitted,
+    Upgrade,
+    admit,
+    chosen_subprotocol,
+)
+from trio_voice.realtime_server.behaviour import Behaviour
+from trio_voice.realtime_server.connection import Connection, Voice
+from trio_voice.realtime_server.control import Control
 from trio_voice.realtime_server.errors_on_the_wire import Refusal
-from trio_voice.realtime_server.http_head import Head, ReplayedStream, read_head, response
+from trio_voice.realtime_server.faults import FaultyWire
+from trio_voice.realtime_server.hearing import Hearing, HearingSettings
+from trio_voice.realtime_server.http_head import Head, read_body, read_head, response
 from trio_voice.realtime_server.identifiers import Identifiers
+from trio_voice.realtime_server.level_judge import LevelJudge
+from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.script import Script, default_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
 from trio_voice.realtime_server.session import Session
-from trio_voice.realtime_server.voice import VoicePool
+from trio_voice.realtime_server.switches import Switches
+from trio_voice.realtime_server.upgrade import accept, offered
+from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
+from trio_voice.realtime_server.web_socket import CLOSE_TIMEOUT_S, WebSocket
 
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
-HANDSHAKE_TIMEOUT_S = 10.0
-LONGEST_REQUEST_S = 10.0
+OUTBOX_LIMIT_BYTES = 64 * 1024 * 1024
+ANSWER_TIMEOUT_S = 10.0
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
 
@@ -47,8 +64,14 @@ class ModelServerSettings:
     """The models that it pretends to be, as patterns."""
     most_sessions: int = 1000
     message_limit_bytes: int = MESSAGE_LIMIT_BYTES
+    outbox_limit_bytes: int = OUTBOX_LIMIT_BYTES
+    cheap: bool = False
+    """For load tests: prepared audio instead of a voice, and turns told by the level alone."""
+    control: bool = True
+    """Offer `/control/`, with the same key."""
     seed: int | None = None
     """Makes identifiers, obfuscation and random times repeatable."""
+    voice: VoiceSettings = field(factory=VoiceSettings)
 
 
 @define
@@ -57,87 +80,109 @@ class ModelServer:
 
     settings: ModelServerSettings
     voice: Voice
+    switches: Switches
+    """Of sessions that begin from now on."""
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
+    _refused_upgrades: int = field(default=0, init=False)
 
-    async def handle(self, stream: trio.SocketStream) -> None:
-        """Serve one TCP connection; never raises for what a peer does."""
+    # --- one TCP connection ----------------------------------------------------------------------------------------
+
+    async def handle(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Serve one connection; whatever a peer does ends here."""
         log = self.log.bind(peer=_peer(stream))
         try:
             head = await read_head(stream)
-            if head is None:
-                return
-            if head.is_upgrade and Upgrade(head.target, head.headers).path == PATH:
-                await self._serve_websocket(ReplayedStream(stream, head.bytes_read), log)
-            else:
-                await _answer(stream, self._plain_answer(head))
+            if head is not None:
+                await self._serve(stream, head, log)
         except RemoteProtocolError as error:
             log.info("not a request", problem=str(error))
             await _answer(stream, response(400, "Bad Request", {"error": str(error)}))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             log.info("connection lost")
+        except Exception:  # the guard: a bug in one session must not end the others
+            log.exception("a connection failed")
         finally:
             with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await stream.aclose()
 
-    def _plain_answer(self, head: Head) -> bytes:
-        path = Upgrade(head.target, head.headers).path
+    async def _serve(self, stream: trio.abc.HalfCloseableStream, head: Head, log: Any) -> None:
+        upgrade = _upgrade(head)
+        if upgrade.path == PATH and head.is_upgrade:
+            await self._serve_websocket(stream, head, upgrade, log)
+        elif upgrade.path.startswith("/control/") and self.settings.control:
+            body = await read_body(stream, head)
+            await _answer(stream, Control(self, self.settings.api_key).answer(head, upgrade, body))
+        else:
+            await _answer(stream, self._plain_answer(upgrade.path))
+
+    def _plain_answer(self, path: str) -> bytes:
         if path == "/healthz":
             return response(200, "OK", {"status": "ok", "sessions": len(self.sessions), "served": self.served})
         if path == PATH:
             return response(426, "Upgrade Required", {"error": "this is a WebSocket endpoint"})
         return response(404, "Not Found", {"error": f"nothing here; the Realtime API is at {PATH}"})
 
-    async def _serve_websocket(self, stream: trio.abc.Stream, log: Any) -> None:
-        async with trio.open_nursery() as nursery:
-            with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as handshake:
-                request = await wrap_server_stream(nursery, stream, 16, self.settings.message_limit_bytes, 65536)
-                upgrade = _upgrade(request)
-                if len(self.sessions) >= self.settings.most_sessions:
-                    await request.reject(503, body=b"too many sessions\n")
-                    log.warning("refused: too many sessions", most_sessions=self.settings.most_sessions)
-                    return
-                socket = await request.accept(subprotocol=chosen_subprotocol(upgrade.subprotocols))
-            if handshake.cancelled_caught:
-                log.info("no handshake in time")
-                nursery.cancel_scope.cancel()
-                return
-            admission = admit(upgrade, self.settings.api_key, self.settings.models)
-            if isinstance(admission, Refusal):
-                await self._refuse(socket, admission, log)
-            else:
-                await self._run_session(socket, admission, log)
-            nursery.cancel_scope.cancel()
+    async def _serve_websocket(self, stream: trio.abc.HalfCloseableStream, head: Head, upgrade: Upgrade, log: Any) -> None:
+        refused = self._refused_upgrade(upgrade, log)
+        if refused is not None:
+            await _answer(stream, refused)
+            return
+        acceptance = accept(head.headers, chosen_subprotocol(upgrade.subprotocols))
+        with trio.fail_after(ANSWER_TIMEOUT_S):
+            await stream.send_all(acceptance.response)
+        limits = (self.settings.message_limit_bytes, self.settings.outbox_limit_bytes)
+        socket = WebSocket(stream, *limits, acceptance.deflated, head.rest)
+        admission = self._admit(upgrade)
+        if isinstance(admission, Refusal):
+            log.info("refused", code=admission.close_code, reason=admission.close_reason)
+            await _refuse(socket, admission)
+        else:
+            await self._run_session(socket, admission, log)
 
-    async def _refuse(self, socket: WebSocketConnection, refusal: Refusal, log: Any) -> None:
-        log.info("refused", code=refusal.close_code, reason=refusal.close_reason)
-        error = {"type": "error", "event_id": Identifiers(random.Random()).new("event"), "error": refusal.error.wire(None)}
-        with trio.move_on_after(CLOSE_TIMEOUT_S):
-            await socket.send_message(msgspec.json.encode(error).decode())
-            await socket.aclose(refusal.close_code, refusal.close_reason)
+    def _refused_upgrade(self, upgrade: Upgrade, log: Any) -> bytes | None:
+        """Return the plain HTTP answer of an upgrade that does not become a WebSocket."""
+        if self._refused_upgrades < self.switches.refuse_upgrades:
+            self._refused_upgrades += 1
+            return response(self.switches.upgrade_status, "Refused", {"error": "refused, as the switches ask"})
+        if upgrade.query("call_id") is not None:
+            return response(404, "Not Found", {"error": "no such call; this server has no WebRTC or SIP calls to join"})
+        if len(self.sessions) >= self.settings.most_sessions:
+            log.warning("refused: too many sessions", most_sessions=self.settings.most_sessions)
+            return response(503, "Service Unavailable", {"error": "too many sessions"})
+        return None
 
-    async def _run_session(self, socket: WebSocketConnection, admitted: Admitted, log: Any) -> None:
+    def _admit(self, upgrade: Upgrade) -> Admitted | Refusal:
+        if self.switches.no_quota:
+            return errors.insufficient_quota()
+        return admit(upgrade, self.settings.api_key, self.settings.models, refuse_beta=self.switches.refuse_beta)
+
+    async def _run_session(self, socket: WebSocket, admitted: Admitted, log: Any) -> None:
         self.served += 1
-        seed = None if self.settings.seed is None else self.settings.seed + self.served
+        rng = random.Random(None if self.settings.seed is None else self.settings.seed + self.served)
         session = Session(
             admitted.model,
             ScriptedThinking(self.settings.script),
-            self.settings.script.switches,
-            random.Random(seed),
+            Behaviour(self.switches),
+            rng,
+            partial(Hearing, judge=LevelJudge()) if self.settings.cheap else _telephone_hearing,
+            PreparedSpeech() if self.settings.cheap else None,
         )
         log = log.bind(session=session.id)
-        connection = Connection(session, socket, self.voice, log)
-        self.sessions[session.id] = connection
-        log.info("session began", model=admitted.model)
+        faults = FaultyWire(session.behaviour, trio.current_time(), rng)
+        connection = self.sessions[session.id] = Connection(session, faults, socket, self.voice, log)
+        log.info("session began", model=admitted.model or "transcription")
         try:
             await connection.run(time.time())
         finally:
             del self.sessions[session.id]
-            closed = socket.closed
-            log.info("session ended", code=int(closed.code) if closed else None, reason=closed.reason if closed else None)
-            with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                await socket.aclose(1001, "the server is going away")
+            code, reason = socket.ended or (1006, "closed by the server")
+            log.info("session ended", code=code, reason=reason)
+
+
+def _telephone_hearing(settings: HearingSettings) -> Hearing:
+    return Hearing(settings)
 
 
 async def serve_model(settings: ModelServerSettings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -146,17 +191,18 @@ async def serve_model(settings: ModelServerSettings, *, task_status: trio.TaskSt
     Raises UserError when it cannot listen there.
     """
     try:
-        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
+        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=1024)
     except OSError as error:
         raise UserError(
             f"the Realtime server cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another port (0: any free one)"
         ) from None
-    port = listeners[0].socket.getsockname()[1]
-    async with VoicePool() as voice:
-        server = ModelServer(settings, voice)
-        server.log.info("listening", url=url_of(settings.host, port), script=settings.script.name, voice=voice.describe())
-        task_status.started(url_of(settings.host, port))
+    url = url_of(settings.host, listeners[0].socket.getsockname()[1])
+    voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
+    async with VoicePool(voice_settings) as voice:
+        server = ModelServer(settings, voice, settings.script.switches)
+        server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
+        task_status.started(url)
         await trio.serve_listeners(server.handle, listeners)
 
 
@@ -166,18 +212,31 @@ def url_of(host: str, port: int) -> str:
     return f"ws://{shown}:{port}{PATH}"
 
 
-def _upgrade(request: WebSocketRequest) -> Upgrade:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers}
-    return Upgrade(request.path, headers, request.proposed_subprotocols)
+async def _refuse(socket: WebSocket, refusal: Refusal) -> None:
+    """Say why, and close."""
+    event_id = Identifiers(random.Random()).new("event")
+    error = {"type": "error", "event_id": event_id, "error": refusal.error.wire(None)}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.write)
+        socket.send(msgspec.json.encode(error))
+        socket.close(refusal.close_code, refusal.close_reason)
+        await socket.finish()
+        nursery.cancel_scope.cancel()
 
 
-async def _answer(stream: trio.SocketStream, data: bytes) -> None:
-    with trio.move_on_after(LONGEST_REQUEST_S):
+def _upgrade(head: Head) -> Upgrade:
+    return Upgrade(head.target, head.headers, offered(head.headers.get("sec-websocket-protocol", "")))
+
+
+async def _answer(stream: trio.abc.HalfCloseableStream, data: bytes) -> None:
+    with trio.move_on_after(ANSWER_TIMEOUT_S):
         await stream.send_all(data)
         await stream.send_eof()
 
 
-def _peer(stream: trio.SocketStream) -> str:
+def _peer(stream: trio.abc.Stream) -> str:
+    if not isinstance(stream, trio.SocketStream):
+        return "in memory"
     try:
         host, port = stream.socket.getpeername()[:2]
     except OSError:

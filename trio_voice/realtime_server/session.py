@@ -1,17 +1,16 @@
 """One session of the Realtime protocol, without I/O: messages and the time in, outputs and the next deadline out.
 
-The shell calls `open` once, then `receive`, `voice_piece`, `voice_ended` and `handle_timer` as things happen, performs the
-outputs of each in order, and calls `handle_timer` when `next_deadline` comes. Nothing that a client sends raises.
+The shell calls `open` once, then `receive`, `voice_piece`, `voice_ended`, `voice_failed` and `handle_timer` as things happen,
+performs the outputs of each in order, and calls `handle_timer` when `next_deadline` comes. Nothing that a client sends raises.
 Source: OpenAI Realtime API reference.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -20,15 +19,19 @@ from trio_voice.realtime_server import errors_on_the_wire as errors
 from trio_voice.realtime_server.agenda import Agenda
 from trio_voice.realtime_server.answers import About, Thinking
 from trio_voice.realtime_server.audio_formats import PCM
+from trio_voice.realtime_server.behaviour import Behaviour
+from trio_voice.realtime_server.caller_transcripts import CallerTranscripts
 from trio_voice.realtime_server.client_events import ClientEvent, Unusable, decode
+from trio_voice.realtime_server.client_items import audio_bytes, new_item
 from trio_voice.realtime_server.conversation import Conversation, Item
 from trio_voice.realtime_server.events import CloseConnection, EventSink, Output
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.input_audio import InputAudio
+from trio_voice.realtime_server.mcp_listing import McpListing
+from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.responses import Responses
-from trio_voice.realtime_server.session_object import new_realtime_session, updated
-from trio_voice.realtime_server.switches import DEFAULT_SWITCHES, Switches
+from trio_voice.realtime_server.session_object import new_realtime_session, new_transcription_session, updated
 from trio_voice.realtime_server.turn_taking import TurnTaking
 
 BUFFER_LIMIT_BYTES = 64 * 1024 * 1024
@@ -36,52 +39,57 @@ BUFFER_LIMIT_BYTES = 64 * 1024 * 1024
 
 @define
 class Session:
-    """The whole state of one connection."""
+    """The whole state of one connection. `model` is empty for a transcription session: it hears and never answers."""
 
     model: str
     thinking: Thinking
-    switches: Switches = DEFAULT_SWITCHES
+    behaviour: Behaviour = field(factory=Behaviour)
     random: random.Random = field(factory=random.Random)
     new_hearing: Callable[[HearingSettings], Hearing] = Hearing
+    prepared: PreparedSpeech | None = None
+    """Load tests: audio that is there already; items keep none."""
     id: str = field(init=False)
-    object: dict[str, Any] = field(init=False)
+    object: dict[str, Any] = field(factory=dict, init=False)
     """The effective session object, as `session.updated` shows it."""
     _sink: EventSink = field(init=False)
     _agenda: Agenda = field(factory=Agenda, init=False)
     _conversation: Conversation = field(init=False)
     _responses: Responses = field(init=False)
     _turns: TurnTaking = field(init=False)
+    _transcripts: CallerTranscripts = field(init=False)
+    _mcp: McpListing = field(init=False)
     _expires_at: float = field(default=math.inf, init=False)
-    _owed: bool = field(default=False, init=False)  # a turn's answer waits for the active response (switch)
+    _owed: bool = field(default=False, init=False)  # a turn's answer waits for the active response (a switch)
+    _late_acks: list[Callable[[], None]] = field(factory=list, init=False)
     _responses_ended: int = field(default=0, init=False)
+    _turn_count: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         ids = Identifiers(self.random)
         self.id = ids.new("sess")
-        self._sink = EventSink(ids, self.random, self.switches.obfuscation)
+        sink = self._sink = EventSink(ids, self.behaviour)
         self._conversation = Conversation(ids.new("conv"))
-        self._responses = Responses(self._sink, self._agenda, self._conversation, self.thinking, self.switches)
-        self._turns = TurnTaking(
-            self._sink,
-            self._agenda,
-            self._conversation,
-            self.thinking,
-            self.switches,
-            InputAudio(PCM, BUFFER_LIMIT_BYTES),
-            self.new_hearing,
-            self.random,
-        )
+        self._responses = Responses(sink, self._agenda, self._conversation, self.thinking, self.behaviour, self.prepared)
+        buffer = InputAudio(PCM, BUFFER_LIMIT_BYTES)
+        keeps = self.prepared is None
+        self._turns = TurnTaking(sink, self._conversation, self.behaviour, buffer, self.new_hearing, self._turn_committed, keeps)
+        self._transcripts = CallerTranscripts(sink, self._agenda, self.behaviour, self.random)
+        self._mcp = McpListing(sink, self._agenda, self._conversation, self.thinking)
 
     # --- the surface -----------------------------------------------------------------------------------------------
 
     def open(self, now: float, unix_time_s: float) -> list[Output]:
         """Begin: `session.created`."""
-        self._expires_at = now + self.switches.longest_session_s
-        expires = int(unix_time_s + self.switches.longest_session_s)
-        self.object = new_realtime_session(self.model, self.id, expires)
+        longest_s = self.behaviour.switches.longest_session_s
+        self._expires_at = now + longest_s
+        expires = int(unix_time_s + longest_s)
+        if self.model:
+            self.object = new_realtime_session(self.model, self.id, expires)
+        else:
+            self.object = new_transcription_session(self.id, expires)
         self._turns.configure(self.object["audio"]["input"])
         self._sink.send("session.created", session=self.object)
-        if self.switches.conversation_created:
+        if self.behaviour.switches.conversation_created:
             conversation = {"id": self._conversation.id, "object": "realtime.conversation"}
             self._sink.send("conversation.created", conversation=conversation)
         return self._sink.drain()
@@ -123,7 +131,7 @@ class Session:
         self._responses.advance(now)
         if now >= self._expires_at:
             self._expires_at = math.inf
-            refusal = errors.session_expired(self.switches.longest_session_s / 60)
+            refusal = errors.session_expired(self.behaviour.switches.longest_session_s / 60)
             self._sink.error(refusal.error)
             self._sink.do(CloseConnection(refusal.close_code, refusal.close_reason))
         return self._outputs(now)
@@ -136,11 +144,21 @@ class Session:
             case "input_audio_buffer.append":
                 self._append(fields["audio"], now)
             case "session.update":
-                self._update(fields["session"])
+                self._update(fields["session"], now)
             case "input_audio_buffer.commit":
                 self._turns.commit(now)
             case "input_audio_buffer.clear":
                 self._turns.clear()
+            case "response.create":
+                self._check_answers()
+                self._responses.create(self.object, fields.get("response"), now)
+            case "response.cancel":
+                self._responses.cancel(fields.get("response_id"), now)
+            case _:
+                self._obey_about_items(event.type, fields)
+
+    def _obey_about_items(self, kind: str, fields: dict[str, Any]) -> None:
+        match kind:
             case "conversation.item.create":
                 self._create_item(fields["item"], fields.get("previous_item_id"))
             case "conversation.item.truncate":
@@ -150,20 +168,30 @@ class Session:
                 self._sink.send("conversation.item.deleted", item_id=fields["item_id"])
             case "conversation.item.retrieve":
                 item = self._conversation.retrieve(fields["item_id"])
-                self._sink.send("conversation.item.retrieved", item=item.with_audio())
-            case "response.create":
-                self._responses.create(self.object, fields.get("response"), now)
-            case "response.cancel":
-                self._responses.cancel(fields.get("response_id"), now)
+                typed = self.behaviour.switches.retrieved_parts == "typed"
+                self._sink.send("conversation.item.retrieved", item=item.with_audio(typed=typed))
 
-    def _update(self, update: dict[str, Any]) -> None:
-        seen = self._responses.assistant_audio_seen
-        self.object = updated(self.object, update, assistant_audio_seen=seen)
+    def _check_answers(self) -> None:
+        if not self.model:
+            text = "Responses cannot be created in a transcription session."
+            raise errors.ClientError(text, "invalid_parameter", "type")
+
+    def _update(self, update: dict[str, Any], now: float) -> None:
+        if self.behaviour.spend("reject_updates", self.behaviour.switches.reject_updates):
+            raise errors.ClientError("The session could not be updated.", "session_update_error", "session", "server_error")
+        self.object = updated(
+            self.object,
+            update,
+            assistant_audio_seen=self._responses.assistant_audio_seen,
+            responding=self._responses.active is not None,
+        )
         self._turns.configure(self.object["audio"]["input"])
         self._sink.send("session.updated", session=self.object)
+        self._mcp.declare(self.object.get("tools", []), now)
 
     def _append(self, text: str, now: float) -> None:
-        self._turns.append(_audio(text, "audio"), now, lambda: self._speech_began(now), lambda: self._turn_ended(now))
+        audio = audio_bytes(text, "audio")
+        self._turns.append(audio, now, partial(self._speech_began, now), partial(self._turn_ended, now))
         if self._turns.idle_due() and self._responses.active is None:
             self._turns.trigger_idle(now)
             self._responses.create(self.object, None, now, About.IDLE)
@@ -172,10 +200,17 @@ class Session:
         if self._turns.interrupts:
             self._responses.interrupt(now)
 
+    def _turn_committed(self, item: Item, now: float) -> None:
+        self._turn_count += 1
+        transcription = self.object["audio"]["input"]["transcription"]
+        if transcription is not None:
+            heard = self.thinking.heard(self._turn_count, item.spoken_ms)
+            self._transcripts.follow(item, heard, transcription, self.object.get("include") or (), now)
+
     def _turn_ended(self, now: float) -> None:
-        if not self._turns.answers:
+        if not self._turns.answers or not self.model:
             return
-        if self._responses.active is not None and self.switches.reply_while_active == "defer":
+        if self._responses.active is not None and self.behaviour.switches.reply_while_active == "defer":
             self._owed = True
             return
         try:
@@ -187,14 +222,25 @@ class Session:
         if given["type"] == "function_call_output" and not self._conversation.has_call(given["call_id"]):
             raise errors.unknown_call_id(given["call_id"])
         item_id = given.get("id") or self._sink.ids.new("item")
-        if self.switches.duplicate_item_ids == "refuse" and self._conversation.find(item_id) is not None:
+        switches = self.behaviour.switches
+        if switches.duplicate_item_ids == "refuse" and self._conversation.find(item_id) is not None:
             text = f"Error adding item: an item with id '{item_id}' exists already."
             raise errors.ClientError(text, "invalid_value", "item.id")
-        self._turns.add_item(_new_item(item_id, given, self._turns.audio.format.bytes_per_ms), after)
+        item = new_item(item_id, given, self._turns.audio.format, self._sink.ids)
+        twice = self._conversation.find(item_id) is not None
+        previous_id = self._conversation.add(item, after)
+        if twice:
+            previous_id = item_id  # as the service does: it looks the predecessor up by the item's own id
+        if switches.late_item_acks and self._responses.active is not None:
+            self._late_acks.append(partial(self._turns.announce, item, previous_id))
+        else:
+            self._turns.announce(item, previous_id)
 
     def _truncate(self, fields: dict[str, Any]) -> None:
-        code = None if self.switches.truncate_error_code == "none" else self.switches.truncate_error_code
-        self._conversation.truncate(fields["item_id"], fields["audio_end_ms"], code)
+        if fields["content_index"]:
+            raise errors.invalid_value("content_index", str(fields["content_index"]), ("0",))
+        code = self.behaviour.switches.truncate_error_code
+        self._conversation.truncate(fields["item_id"], fields["audio_end_ms"], None if code == "none" else code)
         self._sink.send(
             "conversation.item.truncated",
             item_id=fields["item_id"],
@@ -203,43 +249,21 @@ class Session:
         )
 
     def _refuse(self, mistake: errors.ClientError, event_id: str | None) -> None:
-        self._sink.error(mistake, event_id if self.switches.error_event_ids else None)
+        self._sink.error(mistake, event_id if self.behaviour.switches.error_event_ids else None)
 
     # --- after every input -----------------------------------------------------------------------------------------
 
     def _outputs(self, now: float) -> list[Output]:
         if self._responses.ended_count > self._responses_ended:
             self._responses_ended = self._responses.ended_count
-            self._turns.response_ended(self._responses.last_audio_ms)
-            if self._owed and self._responses.active is None:
-                self._owed = False
-                self._turn_ended(now)
+            self._response_ended(now)
         return self._sink.drain()
 
-
-def _audio(text: str, param: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        message = f"Invalid '{param}'. Expected base64-encoded audio bytes, but got an invalid value."
-        raise errors.ClientError(message, "invalid_value", param) from None
-
-
-def _new_item(item_id: str, given: dict[str, Any], bytes_per_ms: int) -> Item:
-    """Build an item from what a client created; its audio leaves the body, which the wire shows without it."""
-    audio = bytearray()
-    body: dict[str, Any] = {"id": item_id, "type": given["type"]}
-    if given["type"] not in ("function_call_output", "mcp_approval_response"):
-        body["status"] = given.get("status") or "completed"
-    handled = ("id", "type", "object", "status", "content")
-    body |= {key: value for key, value in given.items() if key not in handled and value is not None}
-    if "content" in given:
-        body["content"] = []
-        for index, part in enumerate(given["content"]):
-            if part["type"] == "input_audio":
-                audio += _audio(part["audio"], f"item.content[{index}].audio")
-                part = {"type": "input_audio", "transcript": part.get("transcript")}
-            elif part["type"] == "output_audio":
-                part = {"type": "output_text", "text": part["text"]}
-            body["content"].append(part)
-    return Item(body, audio, audio_ms=len(audio) // bytes_per_ms, spoken_ms=len(audio) // bytes_per_ms)
+    def _response_ended(self, now: float) -> None:
+        self._turns.response_ended(self._responses.last_audio_ms)
+        acks, self._late_acks = self._late_acks, []
+        for announce in acks:
+            announce()
+        if self._owed and self._responses.active is None:
+            self._owed = False
+            self._turn_ended(now)

@@ -299,7 +299,7 @@ def new_transcription_session(session_id: str, expires_at: int) -> dict[str, Any
 # --- updating ----------------------------------------------------------------------------------------------------------
 
 
-def updated(session: dict[str, Any], update: Any, *, assistant_audio_seen: bool) -> dict[str, Any]:
+def updated(session: dict[str, Any], update: Any, *, assistant_audio_seen: bool, responding: bool) -> dict[str, Any]:
     """Return the session that `update` (the `session` of a `session.update`) leads to; `session` itself is left alone.
 
     Raises ClientError when any part of it cannot be obeyed; then nothing has changed.
@@ -308,7 +308,7 @@ def updated(session: dict[str, Any], update: Any, *, assistant_audio_seen: bool)
     if update["type"] != session["type"]:
         raise errors.ClientError(
             f"Passing a {update['type']} session update event to a {session['type']} session is not allowed.",
-            "invalid_value",
+            "invalid_parameter",
             "session.type",
         )
     model = session.get("model", "")
@@ -318,11 +318,25 @@ def updated(session: dict[str, Any], update: Any, *, assistant_audio_seen: bool)
     voice = update.get("audio", {}).get("output", {}).get("voice")
     if assistant_audio_seen and voice is not None and voice != session["audio"]["output"]["voice"]:
         raise errors.cannot_update_voice()
+    speed = update.get("audio", {}).get("output", {}).get("speed")
+    if responding and speed is not None and speed != session["audio"]["output"]["speed"]:
+        path = "session.audio.output.speed"
+        raise errors.ClientError("Cannot update the speed while a response is in progress.", "invalid_value", path)
     if session.get("tracing") is not None and update.get("tracing", session["tracing"]) != session["tracing"]:
         raise errors.ClientError("Cannot update tracing once it is enabled.", "invalid_value", "session.tracing")
     merged = copy.deepcopy(session)
     _merge(merged, copy.deepcopy(update), model)
+    if merged["type"] == "transcription":
+        _check_streaming_transcription(merged["audio"]["input"])
     return merged
+
+
+def _check_streaming_transcription(heard: dict[str, Any]) -> None:
+    """A transcription session with gpt-realtime-whisper detects no turns: it has to be told so."""
+    model = (heard["transcription"] or {}).get("model")
+    if model == "gpt-realtime-whisper" and heard["turn_detection"] is not None:
+        path = "session.audio.input.turn_detection"
+        raise errors.ClientError(f"Turn detection is not supported with '{model}': set '{path}' to null.", "invalid_value", path)
 
 
 def check_model_supports(fields: dict[str, Any], model: str, path: str) -> None:
@@ -331,7 +345,7 @@ def check_model_supports(fields: dict[str, Any], model: str, path: str) -> None:
         return
     for key in ("parallel_tool_calls", "reasoning"):
         if fields.get(key) is not None:
-            raise errors.unsupported_parameter(f"{path}.{key}", model)
+            raise errors.unsupported_parameter(f"{path}.{key}")
 
 
 def _merge(session: dict[str, Any], update: dict[str, Any], model: str) -> None:

@@ -32,6 +32,10 @@ class SpeechStream:
         """Take a piece of the voice in."""
         self._queue += self._converter.convert(pcm16_24khz)
 
+    def add_converted(self, audio: bytes) -> None:
+        """Take audio in that is in the format already."""
+        self._queue += audio
+
     def end(self) -> None:
         """Say that the voice has finished: fill up to a multiple of 50 ms and add the silence at the end."""
         if self.ended:

@@ -1,26 +1,21 @@
-"""From appended audio to turns: hearing, speech events, commits, the caller's transcript, and the idle timeout.
+"""From appended audio to turns: hearing, speech events, commits, and the idle timeout.
 
 Source: OpenAI Realtime API reference; the order of events as seen on the service's wire.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from attrs import define, field
 
-from trio_voice.realtime_server.agenda import Agenda
-from trio_voice.realtime_server.answers import Thinking
 from trio_voice.realtime_server.audio_formats import Converter, format_of, to_hearing
+from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.conversation import Conversation, Item
 from trio_voice.realtime_server.events import EventSink
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
 from trio_voice.realtime_server.input_audio import InputAudio
-from trio_voice.realtime_server.output_items import word_pieces
-from trio_voice.realtime_server.switches import Switches
 
 _SEMANTIC_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
 """semantic_vad waits for the sentence's end by meaning; here by a silence that is longer the less eager it is."""
@@ -47,15 +42,15 @@ class TurnTaking:
     """The input side of a session."""
 
     sink: EventSink
-    agenda: Agenda
     conversation: Conversation
-    thinking: Thinking
-    switches: Switches
+    behaviour: Behaviour
     audio: InputAudio
     new_hearing: Callable[[HearingSettings], Hearing]
-    _random: random.Random
+    on_commit: Callable[[Item, float], None]
+    """Called with every turn that was committed, and the time."""
+    keeps_audio: bool = True
+    """Items keep the caller's audio, for `conversation.item.retrieve`."""
     turn_detection: dict[str, Any] | None = field(default=None, init=False)
-    transcription: dict[str, Any] | None = field(default=None, init=False)
     spoken_item_id: str | None = field(default=None, init=False)
     """The item of a turn that has begun and is not committed."""
     _hearing: Hearing | None = field(default=None, init=False)
@@ -63,8 +58,6 @@ class TurnTaking:
     _converter: Converter = field(init=False)
     _start_ms: int = field(default=0, init=False)
     _idle_from_ms: float | None = field(default=None, init=False)
-    _idle_start_ms: float = field(default=0.0, init=False)
-    _turns: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._converter = to_hearing(self.audio.format)
@@ -77,7 +70,6 @@ class TurnTaking:
         if new_format is not self.audio.format:
             self.audio.change_format(new_format)
             self._converter = to_hearing(new_format)
-        self.transcription = audio_input["transcription"]
         if audio_input["turn_detection"] == self.turn_detection:
             return
         self.turn_detection = audio_input["turn_detection"]
@@ -166,7 +158,7 @@ class TurnTaking:
         self.sink.send("input_audio_buffer.cleared")
 
     def _commit(self, item_id: str, audio: bytes, spoken_ms: int, now: float) -> None:
-        self._turns += 1
+        self._idle_from_ms = None
         duration_ms = len(audio) // self.audio.format.bytes_per_ms
         body = {
             "id": item_id,
@@ -175,39 +167,21 @@ class TurnTaking:
             "role": "user",
             "content": [{"type": "input_audio", "transcript": None}],
         }
-        item = Item(body, bytearray(audio), self.audio.format.item_name, duration_ms, spoken_ms)
+        kept = bytearray(audio) if self.keeps_audio else bytearray()
+        item = Item(body, kept, self.audio.format.item_name, duration_ms, spoken_ms)
         self.sink.send("input_audio_buffer.committed", previous_item_id=self.conversation.last_id, item_id=item_id)
         self.add_item(item)
-        if self.transcription is not None:
-            self._transcribe(item, self.thinking.heard(self._turns, spoken_ms), now)
+        self.on_commit(item, now)
 
-    def add_item(self, item: Item, after: str | None = None) -> None:
-        """Add an item and say so twice. Raises ClientError when there is no item `after`."""
-        previous_id = self.conversation.add(item, after)
+    def add_item(self, item: Item) -> None:
+        """Add an item at the end, and say so."""
+        self.announce(item, self.conversation.add(item))
+
+    def announce(self, item: Item, previous_id: str | None) -> None:
+        """Say that an item was added and is done."""
         self.sink.send("conversation.item.added", previous_item_id=previous_id, item=item.body.copy())
-        quirk = self.switches.first_predecessor_is_null and self.conversation.is_first(previous_id)
+        quirk = self.behaviour.switches.first_predecessor_is_null and self.conversation.is_first(previous_id)
         self.sink.send("conversation.item.done", previous_item_id=None if quirk else previous_id, item=item.body.copy())
-
-    # --- the caller's words ----------------------------------------------------------------------------------------
-
-    def _transcribe(self, item: Item, transcript: str, now: float) -> None:
-        switches = self.switches
-        wait_ms = self._random.uniform(
-            switches.transcription_least_ms, max(switches.transcription_least_ms, switches.transcription_most_ms)
-        )
-        kind = "conversation.item.input_audio_transcription"
-        place: dict[str, Any] = {"item_id": item.id, "content_index": 0}
-        pieces = word_pieces(transcript)
-        for index, piece in enumerate(pieces):
-            at = now + wait_ms / 1000 * (index + 1) / (len(pieces) + 1)
-            self.agenda.add(at, partial(self.sink.send_text_delta, f"{kind}.delta", **place, delta=piece))
-        seconds = -(-item.audio_ms // 1000)
-
-        def complete() -> None:
-            item.body["content"] = [{"type": "input_audio", "transcript": transcript}]
-            self.sink.send(f"{kind}.completed", **place, transcript=transcript, usage={"type": "duration", "seconds": seconds})
-
-        self.agenda.add(now + wait_ms / 1000, complete)
 
     # --- nobody speaks ---------------------------------------------------------------------------------------------
 
