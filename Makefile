@@ -1,0 +1,51 @@
+# `make` alone lists what there is to make. ARGS goes to the program: make call ARGS="--barge-in-at 3".
+# PYTHON names the interpreter for a new environment, VENV the environment: make test PYTHON=python3.13 VENV=.venv313.
+
+PYTHON ?=
+VENV ?= .venv
+ARGS ?=
+IN_VENV = $(VENV)/bin/python
+
+.PHONY: help run call model speech test prove bench lint types clean for-run for-dev
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: for-run ## answer calls on http://127.0.0.1:8080 (with OPENAI_API_KEY set: with OpenAI's model)
+	@$(IN_VENV) -m trio_voice serve $(ARGS)
+
+call: for-run ## place a test call with recorded speech; starts a server if none runs
+	@$(IN_VENV) -m trio_voice call $(ARGS)
+
+model: for-run ## run the embedded Realtime server alone
+	@$(IN_VENV) -m trio_voice model $(ARGS)
+
+speech: for-run ## fetch recorded telephone speech for the test caller
+	@$(IN_VENV) -m trio_voice.phone.speech $(ARGS)
+
+test: for-dev ## run the tests (under three minutes)
+	@$(IN_VENV) -m pytest -q -m "not prove" $(ARGS)
+
+prove: for-dev ## run the long proofs
+	@$(IN_VENV) -m pytest -q -m prove $(ARGS)
+
+bench: for-dev ## measure what a call costs
+	@$(IN_VENV) -m bench.capacity $(ARGS)
+
+lint: for-dev ## check style
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check --quiet . || { echo "not formatted: run $(VENV)/bin/ruff format ." >&2; exit 1; }
+
+types: for-dev ## check types
+	@$(IN_VENV) -m mypy
+
+clean: ## remove the environment and the caches; the calls stay
+	@rm -rf $(VENV) $(VENV)-install.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+for-run:
+	@scripts/prepare-venv $(VENV) voice,pictures $(PYTHON)
+
+for-dev:
+	@scripts/prepare-venv $(VENV) dev $(PYTHON)
