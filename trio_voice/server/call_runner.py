@@ -131,7 +131,7 @@ class CallRunner:
                     settings=plan.settings,
                     wording=plan.wording,
                     marks=marks,
-                    apology_bytes=len(plan.apology),
+                    apology=plan.apology,
                 )
             )
         )

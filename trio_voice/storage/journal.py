@@ -1,19 +1,25 @@
-"""The journal of a call: every event, every deadline and every command, one JSON line each. Pure: text out, text in.
+"""The journal of a call: every event, every deadline and every command, one JSON line each. Pure: text out.
 
 The first line is the header:
 
-    {"journal": 1, "call_id": ..., "call_sid": ..., "started_at": ISO 8601, "version": ..., "settings": {...}, "leg": {...}}
+    {"journal": 1, "call_id": ..., "call_sid": ..., "started_at": ISO 8601, "version": ..., "settings": {...}, "wording": {...},
+     "marks": true, "bytes_per_ms": 8, "apology": {...}}
 
-Every other line has `t`, the seconds since the call began (six decimals, exactly the `now` that the state machine was told), and
-one of
+Every other line has `t`, the seconds since the call began (exactly the `now` that the state machine was told), and one of
 
     "event": the name of a class in core.events, with its fields
     "timer": the name of the deadline that acted
     "command": the name of a class in core.commands, with its fields
     "remark": something that the shell did or saw (a log line of the call's own)
 
-Commands follow the event or deadline that they answer. Audio is left out: its size and CRC-32 stand in its place, or, when the
-journal was asked to keep it, its base64 text too. Readers ignore fields and lines that they do not know.
+Commands follow the event or deadline that they answer. The payload of audio is left out: its size and CRC-32 stand in its place,
+`{"bytes": 160, "crc32": 123456}`, and, when the journal was asked to keep it, its `base64` too. A command that hands on the audio
+of the event that it answers says only how much: `{"bytes": 160}`.
+
+Where lines were lost, because the disk failed or did not keep up, `{"lost_lines": 12}` stands in their place.
+
+Readers ignore fields and lines that they do not know (`journal_reader`). `docs/journal.md` and its schema are kept in step with
+the classes by a test.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ from __future__ import annotations
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 import attrs
 import msgspec
@@ -30,14 +36,12 @@ from attrs import define, field, frozen
 
 from trio_voice.core import commands as core_commands
 from trio_voice.core import events as core_events
-from trio_voice.core.commands import Command
+from trio_voice.core.commands import AppendAudio, Command, PlayAudio
 from trio_voice.core.deadlines import Timer
-from trio_voice.core.events import CallerAudio, Event
+from trio_voice.core.events import CallerAudio, Event, ModelAudio
 from trio_voice.core.settings import CallSettings, Wording
-from trio_voice.errors import UserError
 
 FORMAT = 1
-Kind = TypeVar("Kind")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,146 +57,108 @@ class Header:
     wording: Wording = field(factory=Wording)
     marks: bool = True
     bytes_per_ms: int = 8
-    apology_bytes: int = 0
+    apology: bytes = b""
 
 
 def _by_name(module: object, base: type) -> dict[str, type[Any]]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)}
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
 
 
 EVENTS: Mapping[str, type[Event]] = _by_name(core_events, Event)
+"""What can stand under "event"."""
 COMMANDS: Mapping[str, type[Command]] = _by_name(core_commands, Command)
+"""What can stand under "command"."""
 
 
-def _plain(value: Any, *, keep_audio: bool) -> Any:
-    if isinstance(value, bytes):
-        summary: dict[str, object] = {"bytes": len(value), "crc32": zlib.crc32(value)}
-        if keep_audio:
-            summary["base64"] = b64encode(value).decode()
-        return summary
-    return value.value if isinstance(value, Enum) else value
-
-
-def _fields_of(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(kind))
-
-
-_FIELDS: Mapping[type[Any], tuple[str, ...]] = {kind: _fields_of(kind) for kind in (*EVENTS.values(), *COMMANDS.values())}
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    """A string as JSON; the ids in the lines of audio are the same many times over."""
+    return _encode(text).decode()
 
 
 @define
 class JournalWriter:
-    """Turns what happens into lines. `keep_audio` puts the audio itself in."""
+    """Turns what happens into lines; one for each call, told everything in the order in which it happened.
+
+    `keep_audio` puts the audio itself in. The four lines that come with every frame are written without a dictionary: they are
+    most of a journal, and on the way of the audio.
+    """
 
     keep_audio: bool = False
+    _audio: bytes = field(default=b"", init=False)
+    """The audio of the event that the next commands answer."""
+    _now: float = field(default=-1.0, init=False)
+    _t: str = field(default="", init=False)
 
     def header(self, header: Header) -> str:
         """The first line."""
-        fields = {name: object.__getattribute__(header, name) for name in _fields_of(Header)}
-        return _encode({"journal": FORMAT, **fields}).decode()
+        return _encode({"journal": FORMAT, **self._fields_of(header)}).decode()
 
     def event(self, now: float, event: Event) -> str:
         """The line of an event."""
-        if type(event) is CallerAudio and not self.keep_audio:  # fifty a second and call: no dictionary for these
-            size, crc = len(event.audio), zlib.crc32(event.audio)
-            level = "null" if event.level_dbfs is None else f"{event.level_dbfs:.1f}"
-            return f'{{"t":{now},"event":"CallerAudio","audio":{{"bytes":{size},"crc32":{crc}}},"level_dbfs":{level}}}'
+        if isinstance(event, CallerAudio):
+            self._audio = event.audio
+            level_dbfs = "null" if event.level_dbfs is None else event.level_dbfs
+            return (
+                f'{{"t":{self._time(now)},"event":"CallerAudio","audio":{self._size_and_hash(event.audio)}'
+                f',"level_dbfs":{level_dbfs}}}'
+            )
+        if isinstance(event, ModelAudio):
+            self._audio = event.audio
+            level_dbfs = "null" if event.level_dbfs is None else event.level_dbfs
+            return (
+                f'{{"t":{self._time(now)},"event":"ModelAudio","session":{event.session}'
+                f',"response_id":{_quoted(event.response_id)},"item_id":{_quoted(event.item_id)}'
+                f',"audio":{self._size_and_hash(event.audio)},"level_dbfs":{level_dbfs}}}'
+            )
+        self._audio = b""
         return self._line(now, "event", event)
 
     def command(self, now: float, command: Command) -> str:
         """The line of a command."""
+        if isinstance(command, AppendAudio):
+            return (
+                f'{{"t":{self._time(now)},"command":"AppendAudio","session":{command.session}'
+                f',"audio":{self._handed_on(command.audio)}}}'
+            )
+        if isinstance(command, PlayAudio):
+            return (
+                f'{{"t":{self._time(now)},"command":"PlayAudio","response_id":{_quoted(command.response_id)}'
+                f',"item_id":{_quoted(command.item_id)},"audio":{self._handed_on(command.audio)}}}'
+            )
         return self._line(now, "command", command)
 
     def timer(self, now: float, timer: Timer) -> str:
         """The line of a deadline that acts."""
-        return f'{{"t":{now},"timer":"{timer.value}"}}'
+        self._audio = b""
+        return f'{{"t":{self._time(now)},"timer":"{timer.value}"}}'
 
     def remark(self, now: float, text: str) -> str:
         """The line of something that the shell did or saw."""
-        return _encode({"t": now, "remark": text}).decode()
+        return f'{{"t":{self._time(now)},"remark":{_encode(text).decode()}}}'
+
+    def _time(self, now: float) -> str:
+        if now != self._now:  # a command's moment is its event's: written once
+            self._now, self._t = now, repr(now)
+        return self._t
+
+    def _size_and_hash(self, audio: bytes) -> str:
+        kept = f',"base64":"{b64encode(audio).decode()}"' if self.keep_audio else ""
+        return f'{{"bytes":{len(audio)},"crc32":{zlib.crc32(audio)}{kept}}}'
+
+    def _handed_on(self, audio: bytes) -> str:
+        return f'{{"bytes":{len(audio)}}}' if audio is self._audio and audio else self._size_and_hash(audio)
+
+    def _fields_of(self, value: Header | Event | Command) -> dict[str, Any]:
+        fields = attrs.asdict(value, recurse=False)
+        for name, content in fields.items():
+            if isinstance(content, bytes):
+                fields[name] = msgspec.Raw(self._size_and_hash(content).encode())
+        return fields
 
     def _line(self, now: float, key: str, value: Event | Command) -> str:
-        kind = type(value)
-        line: dict[str, Any] = {"t": now, key: kind.__name__}
-        for name in _FIELDS[kind]:
-            line[name] = _plain(object.__getattribute__(value, name), keep_audio=self.keep_audio)
-        return _encode(line).decode()
-
-
-@frozen
-class EventLine:
-    """An event, as it was recorded."""
-
-    t: float
-    event: Event
-
-
-@frozen
-class TimerLine:
-    """A deadline that acted."""
-
-    t: float
-    timer: Timer
-
-
-@frozen
-class CommandLine:
-    """A command, as it was recorded."""
-
-    t: float
-    command: Command
-
-
-@frozen
-class RemarkLine:
-    """Something that the shell did or saw."""
-
-    t: float
-    text: str
-
-
-Line = EventLine | TimerLine | CommandLine | RemarkLine
-
-
-def read_header(line: str) -> Header:
-    """Read the first line. Raises UserError when it is none, or of a format that this version does not know."""
-    try:
-        raw = msgspec.json.decode(line)
-        found = raw.get("journal") if isinstance(raw, dict) else None
-        if not isinstance(found, int):
-            raise UserError("this is no journal of trio-voice: its first line has no 'journal' number")
-        if found > FORMAT:
-            raise UserError(f"the journal has format {found}, this version reads up to {FORMAT}: install a newer trio-voice")
-        return msgspec.convert(raw, Header)
-    except msgspec.DecodeError as error:
-        raise UserError(f"this is no journal of trio-voice: its first line is not readable ({error})") from None
-    except msgspec.ValidationError as error:
-        raise UserError(f"the journal's header is not readable: {error}") from None
-
-
-def read_line(line: str) -> Line | None:
-    """Read any line but the first; None for one of a kind that this version does not know.
-
-    Audio that was left out comes back as zeros of the recorded size. Raises UserError for a line that is broken.
-    """
-    try:
-        raw = msgspec.json.decode(line, type=dict[str, Any])
-        t = float(raw.pop("t"))
-        if (name := raw.pop("event", None)) in EVENTS:
-            return EventLine(t, _revive(EVENTS[name], raw))
-        if (name := raw.pop("command", None)) in COMMANDS:
-            return CommandLine(t, _revive(COMMANDS[name], raw))
-        if "timer" in raw:
-            return TimerLine(t, Timer(raw["timer"]))
-        if "remark" in raw:
-            return RemarkLine(t, str(raw["remark"]))
-    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"a line of the journal is not readable ({error}): {line[:120]}") from None
-    return None
-
-
-def _revive(kind: type[Kind], raw: dict[str, Any]) -> Kind:
-    audio = raw.get("audio")
-    if isinstance(audio, dict):
-        raw["audio"] = audio["base64"] if "base64" in audio else b64encode(bytes(int(audio["bytes"]))).decode()
-    return msgspec.convert(raw, kind)
+        return _encode({"t": now, key: type(value).__name__, **self._fields_of(value)}).decode()
