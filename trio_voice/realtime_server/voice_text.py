@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 LONGEST_CHARACTERS = 160
-_ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "vs", "etc", "e.g", "i.e", "approx", "ext", "tel"})
+_ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "prof", "st", "vs", "etc", "e.g", "i.e", "approx", "ext", "tel"})
 _END = re.compile(r"[.!?…]+[\"')\]»”]*(?=\s)|[;:](?=\s)|\n+|[。！？]")  # noqa: RUF001 - the signs of other writings are meant
 _PAUSE = re.compile(r"[,–—](?=\s)|\s(?=[-(])|[、，]")  # noqa: RUF001 - the signs of other writings are meant
 _VOWELS = re.compile(r"(?i)[aeiouyäöüàáâèéêìíîòóôùúûœæаеёиоуыэюя]+")  # noqa: RUF001 - the signs of other writings are meant

@@ -21,7 +21,7 @@ _WORD_GAP_S = 0.07
 _COMMA_S = 0.22
 _STOP_S = 0.4
 _HIGHEST_HZ = 3400
-_AMPLITUDE = 0.1 * 1.95 * 32768  # -20 dBFS active: the envelope's own level is 1 / 1.95
+_AMPLITUDE = 0.1 * 1.34 * 32768  # -20 dBFS active: the envelope's own active level is 1 / 1.34
 _FORMANTS_HZ = {"a": (730, 1240), "e": (530, 1840), "i": (300, 2250), "o": (570, 900), "u": (320, 870), "y": (320, 2000)}
 
 
