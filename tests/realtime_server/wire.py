@@ -47,6 +47,8 @@ class Wire:
     seen: list[tuple[float, dict[str, Any]]] = field(factory=list)
     others: list[Output] = field(factory=list)
     _speeches: list[StartSpeech] = field(factory=list)
+    _last_item_id: str = ""
+    _last_response_id: str = ""
 
     def perform(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -54,7 +56,7 @@ class Wire:
                 raw = msgspec.json.encode(output.event)
                 if self.validate:
                     server_events.validate_json(raw)
-                self.seen.append((self.now, json.loads(raw)))
+                self._see(json.loads(raw))
             elif isinstance(output, StartSpeech):
                 self._speeches.append(output)
             else:
@@ -67,6 +69,13 @@ class Wire:
             for piece in pieces:
                 self.perform(self.session.voice_piece(speech.speech_id, piece, self.now))
             self.perform(self.session.voice_ended(speech.speech_id, self.now))
+
+    def _see(self, event: dict[str, Any]) -> None:
+        self.seen.append((self.now, event))
+        if event["type"] == "conversation.item.added":
+            self._last_item_id = event["item"]["id"]
+        elif event["type"] == "response.created":
+            self._last_response_id = event["response"]["id"]
 
     def send(self, type_: str, **fields: Any) -> Wire:
         """Send a client event; it is checked by the openai package too."""
@@ -111,11 +120,11 @@ class Wire:
         return events
 
     def types(self, *, folded: bool = True) -> list[str]:
-        """Return the types of the events since the last look; repeated deltas once, `rate_limits.updated` left out."""
+        """Return the types of the events since the last look; deltas of a kind once, `rate_limits.updated` left out."""
         names: list[str] = []
         for event in self.take():
             name = event["type"]
-            if folded and (name == "rate_limits.updated" or (name.endswith(".delta") and name in names[-2:])):
+            if folded and (name == "rate_limits.updated" or (name.endswith(".delta") and name in names)):
                 continue
             names.append(name)
         return names
@@ -125,12 +134,30 @@ class Wire:
         (event,) = [event for event in self.take() if event["type"] == type_]
         return event
 
+    @property
+    def last_item_id(self) -> str:
+        """The id of the newest item that was announced."""
+        return self._last_item_id
+
+    @property
+    def last_response_id(self) -> str:
+        """The id of the newest response."""
+        return self._last_response_id
+
     def error(self) -> dict[str, Any]:
         """Return the error object of the one event since the last look: nothing but an error came."""
         (event,) = self.take()
         assert event["type"] == "error", event
         error: dict[str, Any] = event["error"]
         return error
+
+
+def opened(script: Script = ONE_SENTENCE, switches: Switches | None = None, model: str = "gpt-realtime-2.1") -> Wire:
+    """Open a session; its first events are there to be looked at."""
+    behaviour = Behaviour(switches or script.switches)
+    wire = Wire(Session(model, ScriptedThinking(script), behaviour, random.Random(1)))
+    wire.perform(wire.session.open(0.0, 1_700_000_000.0))
+    return wire
 
 
 def connect(
@@ -142,9 +169,7 @@ def connect(
     **audio_input: Any,
 ) -> Wire:
     """Open a session and forget its first events; `audio_input` is more of `session.audio.input`."""
-    session = Session(model, ScriptedThinking(script), Behaviour(switches or script.switches), random.Random(1))
-    wire = Wire(session)
-    wire.perform(session.open(0.0, 1_700_000_000.0))
+    wire = opened(script, switches, model)
     if pcmu or audio_input:
         wire.send(
             "session.update",

@@ -35,6 +35,7 @@ HOLD_S = 2.0
 _TEXT_PIECE_S = 0.02
 _ARGUMENTS_PIECE_S = 0.01
 _ESTIMATED_MS_A_CHARACTER = 65
+_UNLIMITED = 1 << 30
 
 
 @frozen
@@ -263,7 +264,7 @@ class ResponseRun:
                 if isinstance(out, SpokenMessage):
                     self._start_voice(out)
             case Lead(out):
-                out.write_pieces(LEAD_PIECES)
+                out.write_pieces(min(LEAD_PIECES, self._tokens_left()))
             case Stream() | Write():
                 complete = self._stream(step.out, now) if isinstance(step, Stream) else self._write(step, now)
                 if not complete:
@@ -286,7 +287,10 @@ class ResponseRun:
         if not out.speech.finished and not self._send_delta(out, now):
             return False
         if out.speech.finished:
-            out.write_pieces(len(out.pieces))
+            out.write_pieces(self._tokens_left())
+            if out.pieces:
+                self._cut_at_limit(now)
+                return False
             if self.switches.surplus_pcm_ms and out.speech.format.item_name == "pcm16":
                 out.send_surplus_audio(self.switches.surplus_pcm_ms)
             return True
@@ -298,7 +302,7 @@ class ResponseRun:
 
     def _send_delta(self, out: SpokenMessage, now: float) -> bool:
         """Send the next delta and the transcript that goes with it; False: it has to wait, or the response was cut."""
-        if self._limit_reached(self.switches.delta_ms // TOKEN_MS):
+        if self._tokens_left() < self.switches.delta_ms // TOKEN_MS:
             self._cut_at_limit(now)
             return False
         audio = out.speech.next_delta()
@@ -307,7 +311,7 @@ class ResponseRun:
             return False
         out.send_audio(audio)
         estimated_ms = out.speech.total_ms if out.speech.ended else len(out.text) * _ESTIMATED_MS_A_CHARACTER
-        out.write_pieces(out.pieces_due(LEAD_PIECES, estimated_ms))
+        out.write_pieces(min(out.pieces_due(LEAD_PIECES, estimated_ms), self._tokens_left()))
         ending = self.answer.ending
         if ending is not None and ending.after_ms and self.audio_ms >= ending.after_ms:
             self._cut(now, Finish(ending.status, ending.details()))
@@ -316,7 +320,7 @@ class ResponseRun:
 
     def _write(self, step: Write, now: float) -> bool:
         """Send one piece; return whether the text is complete."""
-        if step.out.pieces and self._limit_reached(1):
+        if step.out.pieces and not self._tokens_left():
             self._cut_at_limit(now)
             return False
         if step.out.write():
@@ -324,9 +328,9 @@ class ResponseRun:
             return False
         return True
 
-    def _limit_reached(self, more_tokens: int) -> bool:
+    def _tokens_left(self) -> int:
         limit = self.request.max_output_tokens
-        return isinstance(limit, int) and self._output_tokens().total + more_tokens > limit
+        return limit - self._output_tokens().total if isinstance(limit, int) else _UNLIMITED
 
     def _cut_at_limit(self, now: float) -> None:
         self._cut(now, Finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"}))
