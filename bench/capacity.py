@@ -190,6 +190,7 @@ async def run(calls: Sequence[int], seconds: float, repeat: int, console: Consol
 def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) -> None:
     """Measure, print a table, write bench/results/capacity.json."""
     console = Console()
+    console.width = max(console.width, 120)
     if quick:
         calls, seconds, repeat = (10,), 15.0, 1
     pin(CALLERS_PROCESSOR)

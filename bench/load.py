@@ -20,6 +20,8 @@ from bench.stamps import age_ms, stamp
 FRAME_S = 0.02
 FRAME_BYTES = 160
 QUIET_FRAMES_BEFORE_SPEECH = 50
+LAST_FRAME_S = 0.1
+"""From the last frame to the hang-up: a frame that is overtaken by the end of its call is not lost, but would look so."""
 LAST_SENTENCE_S = 6.0
 """No sentence begins so shortly before the end: every reply has arrived before the caller hangs up."""
 _UPGRADE = (
