@@ -67,3 +67,9 @@ def test_an_agent_who_goes_on_was_not_silenced_and_has_not_answered() -> None:
 def test_an_utterance_that_the_call_did_not_live_to_see_is_left_out() -> None:
     assert turn_reports(heard(until_s=2.0), [Spoken("late", 3.0, 4.0)], []) == []
     assert turn_reports(b"", [Spoken("never", 0.0, 1.0)], []) == []
+
+
+def test_an_agent_who_has_just_finished_was_not_interrupted() -> None:
+    assert not only(heard((1.0, 2.8)), Spoken("hello", 3.0, 5.0)).into_speech
+    assert only(heard((1.0, 2.8), (3.2, 4.0)), Spoken("hello", 3.0, 5.0)).into_speech
+    assert not only(heard((3.2, 4.0)), Spoken("hello", 3.0, 5.0)).into_speech

@@ -138,14 +138,14 @@ def test_between_the_utterances_the_line_breathes() -> None:
 
 
 def test_what_is_heard_and_said_is_told() -> None:
-    heard = agent(".###" + "." * 16 + "##")
-    _, caller = perform(line(Say(utterance(b"a"), At(0.1)), HangUp(At(1.0))), heard)
+    heard = agent(".###" + "." * 30 + "#" + "." * 31 + "##")
+    _, caller = perform(line(Say(utterance(b"a"), At(0.1)), HangUp(At(2.5))), heard)
     told = [(event.at_s, event.what, event.detail) for event in caller.events]
     assert told == [
         (0.02, Happening.AGENT_HEARD, ""),
         (0.12, Happening.CALLER_SPEAKS, "a"),
         (0.14, Happening.CALLER_SILENT, ""),
-        (0.08, Happening.AGENT_SILENT, ""),
-        (0.4, Happening.AGENT_HEARD, ""),
-        (0.44, Happening.AGENT_SILENT, ""),
+        (0.7, Happening.AGENT_SILENT, ""),  # 600 ms are a pause between sentences, 620 ms are not
+        (1.32, Happening.AGENT_HEARD, ""),
+        (1.36, Happening.AGENT_SILENT, ""),
     ]

@@ -54,7 +54,7 @@ def test_a_response_is_requested_created_and_done() -> None:
     assert read.moments == [Point(3.5, "failed: quota", Tone.FAULT)]
 
 
-def test_a_barge_in_is_the_clear_that_answers_speech() -> None:
+def test_a_barge_in_is_the_clear_while_the_caller_speaks() -> None:
     read = lanes(
         {"t": 1.0, "command": "PlayAudio", "item_id": "i", "audio": audio(4000)},
         {"t": 2.0, "event": "SpeechStarted", "item_id": "a"},
@@ -62,6 +62,7 @@ def test_a_barge_in_is_the_clear_that_answers_speech() -> None:
         {"t": 2.0, "command": "CancelResponse", "response_id": "r1"},
         {"t": 2.0, "command": "TruncateItem", "item_id": "i", "heard_ms": 960},
         {"t": 2.0, "command": "DeleteItem", "item_id": "j"},
+        {"t": 2.9, "event": "SpeechStopped", "item_id": "a"},
         {"t": 3.0, "event": "ModelErred", "code": "boom"},
         {"t": 3.0, "command": "ClearPlayback"},
     )

@@ -62,7 +62,7 @@ def test_no_text_lies_on_another(end_s: float) -> None:
 
 @pytest.mark.parametrize(
     ("end_s", "rows", "row_s"),
-    [(0.0, 1, 8), (3.0, 1, 8), (10.2, 1, 11), (40.0, 1, 40), (41.0, 2, 30), (180.0, 6, 30), (3600.0, 12, 300)],
+    [(0.0, 1, 8), (3.0, 1, 8), (10.2, 1, 11), (40.0, 1, 40), (41.0, 2, 21), (65.3, 3, 22), (180.0, 6, 30), (3600.0, 12, 300)],
 )
 def test_a_long_call_has_rows_like_a_score(end_s: float, rows: int, row_s: int) -> None:
     figure = picture(Lanes({}, end_s))
@@ -129,7 +129,7 @@ def test_a_name_is_written_on_its_response_behind_it_or_not_at_all() -> None:
 
 
 def test_a_span_over_the_end_of_a_row_is_drawn_in_both() -> None:
-    first, second = picture(Lanes({}, 50.0, turns=[Turn("i", 29.0, 32.0)])).axes
+    first, second = picture(Lanes({}, 60.0, turns=[Turn("i", 29.0, 32.0)])).axes
     assert [bar.get_paths()[0].get_extents().intervalx.tolist() for bar in first.collections] == [[29.0, 30.0]]
     assert [bar.get_paths()[0].get_extents().intervalx.tolist() for bar in second.collections] == [[30.0, 32.0]]
 

@@ -20,6 +20,8 @@ _FRAME_MS = 5
 _FRAMES_PER_S = 1000 / _FRAME_MS
 _PAUSE_S = 0.3
 """Silence of the agent that is shorter is a pause between words."""
+_LONG_PAUSE_S = 0.6
+"""Whoever is heard this long before and after the caller's onset was interrupted, though perhaps between two sentences."""
 _AT_ONCE_S = 0.05
 """How long after a clear the last voiced frame may end: the detection works in frames."""
 
@@ -57,7 +59,9 @@ def _turn_report(agent: npt.NDArray[np.bool_], spoken: Spoken, until_s: float, c
     if not _sounds(agent, spoken.end_s - _PAUSE_S, spoken.end_s):
         answered_s = _first_sound(agent, spoken.end_s, until_s)
     answered_after_s = None if answered_s is None else round(answered_s - spoken.end_s, 3)
-    if not _sounds(agent, spoken.onset_s - _PAUSE_S, spoken.onset_s):
+    goes_on = _sounds(agent, spoken.onset_s, spoken.onset_s + _LONG_PAUSE_S)
+    goes_on |= any(0 <= at_s - spoken.onset_s <= _LONG_PAUSE_S for at_s in cleared)
+    if not goes_on or not _sounds(agent, spoken.onset_s - _LONG_PAUSE_S, spoken.onset_s):
         return TurnReport(spoken, answered_after_s)
     silent_s = _silence_from(agent, spoken.onset_s, until_s)
     cut = silent_s is not None and any(spoken.onset_s <= at_s <= silent_s + _PAUSE_S for at_s in cleared)

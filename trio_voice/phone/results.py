@@ -15,7 +15,7 @@ from trio_voice.phone.caller import PhoneCall
 from trio_voice.phone.report import TurnReport, turn_reports
 from trio_voice.storage.timeline import draw_timeline
 
-_WORDS_SHOWN = 48
+_WORDS_SHOWN = 60
 
 
 def write_results(call: PhoneCall, folder: Path, journal_lines: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -22,8 +22,8 @@ from trio_voice.phone.voice import NOISE_DBFS, VOICED_DBFS, Speech, comfort_nois
 _FRAMES_PER_S = 1000 / FRAME_MS
 _SILENT_FRAME = bytes([ULAW_SILENCE]) * FRAME_BYTES
 _DIGIT_EVERY_FRAMES = 10
-_AGENT_PAUSE_FRAMES = 15
-"""Silence of 300 ms ends what the log calls one utterance of the agent."""
+_AGENT_PAUSE_FRAMES = 30
+"""Silence of 600 ms ends what the events call one utterance of the agent; between sentences it is shorter."""
 
 
 def _seconds_to_frames(seconds: float) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from textwrap import shorten
 from typing import Any
 
 from attrs import define, field, frozen
 
 BYTES_PER_S = 8000
+_DETAIL_CHARACTERS = 40
 _NOTHING_TO_CUT = "nothing_active"  # the beginning of any turn in a silence
 
 
@@ -233,7 +235,7 @@ class _Reader:
         playing = self.lanes.playing
         if playing and playing[-1][1] > self._now:
             playing[-1] = (playing[-1][0], self._now)
-        if self._event == "SpeechStarted":
+        if any(turn.stopped_s is None for turn in self.lanes.turns[-1:]):
             self.lanes.barge_ins_s.append(self._now)
             self.point(self.lanes.decisions, "barge-in", Tone.CUT)
         self.point(self.lanes.decisions, "clear", Tone.CUT)
@@ -259,7 +261,7 @@ _Taker = Callable[[_Reader, Fields], None]
 
 def _moment(label: str, key: str = "", tone: Tone = Tone.PLAIN) -> _Taker:
     def take(reader: _Reader, record: Fields) -> None:
-        detail = str(record.get(key) or "") if key else ""
+        detail = shorten(str(record.get(key) or ""), _DETAIL_CHARACTERS, placeholder=" ...") if key else ""
         reader.point(reader.lanes.moments, f"{label}: {detail}" if detail else label, tone)
 
     return take
@@ -301,5 +303,5 @@ _COMMANDS: Mapping[str, _Taker] = {
     "Refuse": _Reader.refuse,
     "SendMark": _Reader.mark,
     "HangUp": _moment("hang up", "reason"),
-    "Close": _moment("close", "reason"),
+    "Close": _moment("close"),
 }

@@ -118,7 +118,8 @@ def figure_of(lanes: Lanes, caller_heard_pcm: bytes, caller_said_pcm: bytes) -> 
 def _row_seconds(end_s: float) -> int:
     if end_s <= _LONGEST_ROW_S:
         return max(_SHORTEST_ROW_S, math.ceil(end_s))
-    return max(_USUAL_ROW_S, math.ceil(end_s / _MOST_ROWS / 10) * 10)
+    rows = min(math.ceil(end_s / _USUAL_ROW_S), _MOST_ROWS)
+    return math.ceil(end_s / rows)
 
 
 def _axes(figure: Figure, number: int, count: int) -> Axes:

@@ -1,0 +1,262 @@
+"""The command as its user sees it: what it prints, what it leaves, how it exits; a whole town of servers on memory streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import trio
+from attrs import define, field
+from click.testing import CliRunner
+from rich.console import Console
+from trio.testing import MockClock, memory_stream_pair
+from trio_websocket import wrap_server_stream
+
+from tests.phone.fake_server import TONE, FakeServer
+from trio_voice.audio.wav import write_wav_8khz
+from trio_voice.errors import UserError
+from trio_voice.phone import command
+from trio_voice.phone.command import _conclude, _Errand, _scenario
+from trio_voice.phone.conversation import conversation
+from trio_voice.phone.display import Display
+from trio_voice.phone.finding import Server
+from trio_voice.phone.scenario import DuringAgent, HangUp, Press, Say, Scenario
+from trio_voice.phone.speech import SpeechUnavailableError
+from trio_voice.phone.synthetic import synthetic_speech
+from trio_voice.phone.voice import prepare_speech
+
+SENTENCE = prepare_speech(synthetic_speech(1, 1.0), "A sentence.")
+JOURNAL = (
+    b'data: {"journal":1,"call_id":"20261121-1"}\n\n'
+    b'data: {"t":0.1,"command":"CreateResponse","purpose":"greeting"}\n\n'
+    b'data: {"t":2.0,"command":"Close","reason":"done"}\n\n'
+)
+
+
+@define(eq=False)
+class Town:
+    """Answers whoever connects: media streams with a script, feeds with a journal, everything else as healthy."""
+
+    nursery: trio.Nursery
+    refuses: bool = False
+    calls: list[FakeServer] = field(factory=list)
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        ours, theirs = memory_stream_pair()
+        self.nursery.start_soon(self._serve, theirs)
+        return ours
+
+    async def _serve(self, stream: trio.StapledStream[Any, Any]) -> None:
+        head = bytes(await stream.receive_some())
+        if b"Upgrade: WebSocket" in head or b"upgrade: websocket" in head.lower():
+            replay, rest = memory_stream_pair()
+            await replay.send_all(head)
+            await self._answer(trio.StapledStream(stream.send_stream, _Then(rest, stream.receive_stream)))
+        else:
+            body = JOURNAL if b"/events" in head else b"{}"
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async def _answer(self, stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as connection:
+            request = await wrap_server_stream(connection, stream)
+            if self.refuses:
+                await request.reject(503, body=b"full\n")
+                return
+            server = FakeServer(await request.accept())
+            self.calls.append(server)
+            connection.start_soon(server.read)
+            await server.started()
+            await server.play(TONE * 20)
+            await server.mark("greeting")
+
+
+@define(eq=False)
+class _Then(trio.abc.ReceiveStream):
+    """One stream's first bytes, and then another's."""
+
+    first: trio.abc.ReceiveStream | None
+    then: trio.abc.ReceiveStream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self.first is not None:
+            first, self.first = self.first, None
+            return bytes(await first.receive_some(max_bytes))
+        return bytes(await self.then.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self.then.aclose()
+
+
+@pytest.fixture
+async def town(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Town:
+    town = Town(nursery)
+    monkeypatch.setattr(trio, "open_tcp_stream", town.connect)
+    return town
+
+
+def errand(
+    tmp_path: Path, scenario: Scenario | None = None, url: str | None = "ws://town:8080/media/twilio"
+) -> tuple[_Errand, StringIO]:
+    screen = StringIO()
+    display = Display(Console(file=screen, highlight=False, markup=False, emoji=False))
+    return _Errand(display, scenario or conversation([SENTENCE], hang_up_at_s=3.0), url, tmp_path), screen
+
+
+async def test_a_call_to_a_server_elsewhere_is_shown_and_kept(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    task, screen = errand(tmp_path)
+    await task.run()
+    assert task.placed is not None
+    assert _conclude(task.display, task.placed, tmp_path) == 0
+    shown = screen.getvalue()
+    for words in (
+        "Calling ws://town:8080/media/twilio",
+        "line    answered, CA",
+        "caller  A sentence.",
+        "marks: 1 played",
+        "Wrote ",
+    ):
+        assert words in shown
+    folder = tmp_path / task.placed.call.carrier.identity.call_sid
+    assert all([await trio.Path(folder / name).is_file() for name in ("call.png", "call.wav", "caller.wav")])
+
+
+async def test_a_call_to_the_server_that_runs_here_has_its_journal(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def running(calls_folder: Path) -> Server:
+        return Server("ws://town:8080/media/twilio", "http://town:8080", "t0k", calls_folder, 1)
+
+    monkeypatch.setattr(command, "find_server", running)
+    task, screen = errand(tmp_path, url=None)
+    await task.run()
+    assert task.placed is not None
+    assert _conclude(task.display, task.placed, Path("elsewhere")) == 0
+    assert "call    ask for a response: greeting" in screen.getvalue()
+    assert (tmp_path / "20261121-1" / "call.jsonl").read_text("utf-8").count("\n") == 3
+
+
+async def test_when_none_runs_one_is_started_for_the_call_and_ended_after_it(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    happened: list[str] = []
+
+    @asynccontextmanager
+    async def started(calls_folder: Path) -> AsyncIterator[Server]:
+        happened.append("started")
+        yield Server("ws://town:8080/media/twilio", "http://town:8080", None, calls_folder)
+        happened.append(f"ended after {len(town.calls)} call")
+
+    monkeypatch.setattr(command, "started_server", started)
+    task, screen = errand(tmp_path, url=None)
+    await task.run()
+    assert happened == ["started", "ended after 1 call"]
+    assert screen.getvalue().startswith("No server runs here: starting one for this call ...\n")
+
+
+async def test_ctrl_c_hangs_up(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    task, screen = errand(tmp_path, conversation([SENTENCE]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task.run)
+        await trio.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert task.placed is not None
+    assert town.calls[0].received[-1][1]["event"] == "stop"
+    assert "Hanging up." in screen.getvalue()
+    assert trio.current_time() < 2
+
+
+async def test_ctrl_c_before_the_call_just_ends(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def looking(calls_folder: Path) -> Server:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(command, "find_server", looking)
+    task, _ = errand(tmp_path, url=None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task.run)
+        await trio.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert task.placed is None
+
+
+async def test_a_server_that_refuses_is_the_users_to_know(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    town.refuses = True
+    task, _ = errand(tmp_path)
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(UserError, match=r"refused the call with HTTP status 503 \(full\)"), flatten_subgroups=True
+    ):
+        await task.run()
+
+
+def plain_display() -> tuple[Display, StringIO]:
+    screen = StringIO()
+    return Display(Console(file=screen)), screen
+
+
+def test_wav_files_are_the_callers_sentences_the_second_the_interruption(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        write_wav_8khz(tmp_path / f"{number}.wav", synthetic_speech(number, 0.5))
+    wavs = tuple(tmp_path / f"{number}.wav" for number in (1, 2, 3))
+    display, _ = plain_display()
+
+    def said(scenario: Scenario) -> list[str]:
+        return [step.speech.text for step in scenario.steps if isinstance(step, Say)]
+
+    assert said(_scenario(display, wavs, None, None, "")) == ["1.wav", "2.wav", "3.wav"]
+    interrupting = _scenario(display, wavs, 1.5, 9.0, "12")
+    assert isinstance(interrupting.steps[0], Press)
+    assert said(interrupting) == ["1.wav", "2.wav", "3.wav"]
+    assert [step.when for step in interrupting.steps if isinstance(step, Say)][1] == DuringAgent(1.5)
+    assert interrupting.hang_up_at_s == 9.0
+    assert said(_scenario(display, wavs[:1], 1.5, None, "")) == ["1.wav", "1.wav"]
+
+
+def test_without_recorded_speech_the_caller_is_synthetic_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(folder: Path, tell: Callable[[str], None]) -> None:
+        raise SpeechUnavailableError("there is no apt-get")
+
+    monkeypatch.setattr(command, "get_prompts", unavailable)
+    display, screen = plain_display()
+    scenario = _scenario(display, (), None, None, "")
+    assert len([step for step in scenario.steps if isinstance(step, Say)]) == 4
+    assert isinstance(scenario.steps[-1], HangUp)
+    assert "there is no apt-get): the caller is synthetic" in screen.getvalue().replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wav", "nowhere.wav"], "nowhere.wav: no such file"),
+        (["--dtmf", "12x"], "--dtmf 12x: a telephone has the keys"),
+        (["--url", "nonsense", "--wav", "good.wav"], "--url nonsense: not a media URL"),
+    ],
+)
+def test_a_users_mistake_is_a_user_error(
+    arguments: Sequence[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wav_8khz(tmp_path / "good.wav", synthetic_speech(1, 0.5))
+    result = CliRunner().invoke(command.call, arguments)
+    error = result.exception
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    assert isinstance(error, UserError)
+    assert words in str(error)
+    assert result.exit_code != 0
+
+
+def test_help_names_every_option() -> None:
+    result = CliRunner().invoke(command.call, ["--help"])
+    assert result.exit_code == 0
+    for option in ("--url", "--wav", "--barge-in-at", "--hang-up-at", "--dtmf", "--calls-folder"):
+        assert option in result.output
+    assert isinstance(command.call, click.Command)
