@@ -1,4 +1,4 @@
-"""Messages over a WebSocket. This file alone knows that trio-websocket is under them.
+"""Messages over a WebSocket. This file, and the reader beside it, alone know that trio-websocket is under them.
 
 What the rest may rely on, on both sides of a connection:
 
@@ -14,19 +14,17 @@ One task sends and one receives. A `send` that is cancelled half way tears the c
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
-import h11
 import trio
 import wsproto.utilities
 from attrs import define, field
 from trio_websocket import (
     CloseReason,
     ConnectionClosed,
-    ConnectionRejected,
     WebSocketConnection,
     WebSocketRequest,
     wrap_client_stream,
@@ -35,6 +33,7 @@ from trio_websocket import (
 
 from trio_voice.errors import TrioVoiceError
 from trio_voice.server.dial import ConnectFailed, Target, dial
+from trio_voice.server.websocket_reader import Reader, WatchedStream, nursery_for
 
 __all__ = [
     "CARRIER_MESSAGE_BYTES",
@@ -57,17 +56,6 @@ CLOSE_LIMIT_S = 2.0
 """How long a peer may take to answer our Close before the connection is cut."""
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
-
-_READER_FAILURES = (
-    ConnectionClosed,
-    wsproto.utilities.LocalProtocolError,
-    wsproto.utilities.RemoteProtocolError,
-    h11.LocalProtocolError,
-    UnicodeError,
-)
-"""What trio-websocket's reader lets escape when a peer breaks the protocol: the answer that it tries is illegal by then."""
-
-Opened = TypeVar("Opened")
 
 
 class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
@@ -99,136 +87,6 @@ class MessageSocket(Protocol):
         """Close the connection, within a bounded time, also when cancelled; closing twice does nothing."""
 
 
-# --- the stream and the reader under a connection ----------------------------------------------------------------------
-
-
-def _nothing() -> None:
-    """Do nothing."""
-
-
-@define(eq=False)
-class _WatchedStream(trio.abc.Stream):
-    """A stream that says when it is over, and knows whether a cancelled send left half a message behind."""
-
-    _stream: trio.abc.Stream
-    on_over: Callable[[], None] = field(default=_nothing, init=False)
-    torn: bool = field(default=False, init=False)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            await self._stream.send_all(data)
-        except trio.Cancelled:
-            self.torn = True
-            raise
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.on_over()
-            raise
-        if not data:
-            self.on_over()
-        return data
-
-    async def aclose(self) -> None:
-        self.on_over()
-        await self._stream.aclose()
-
-    async def drain(self) -> None:
-        """Send no more; read and drop what still comes, to its end."""
-        try:
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
-            while await self._stream.receive_some(65536):
-                pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
-
-
-async def _shake_hands(
-    stream: _WatchedStream, nursery: trio.Nursery, start: Callable[[trio.Nursery], Awaitable[Opened]]
-) -> Opened:
-    """Wait for trio-websocket's handshake, or for the end of the stream, which trio-websocket would not notice."""
-    with trio.CancelScope() as scope:
-        stream.on_over = scope.cancel
-        opened = await start(nursery)
-        stream.on_over = _nothing
-        return opened
-    raise ConnectFailed("the other side ended the connection during the WebSocket handshake")
-
-
-@define(eq=False)
-class _Reader:
-    """Runs trio-websocket's reader task for one connection.
-
-    Once the connection is open the task outlives a cancellation of the block around it, for it is needed to hear the answer to
-    our Close; the end of the block stops it.
-    """
-
-    _stream: _WatchedStream
-    _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    ended: trio.Event = field(factory=trio.Event, init=False)
-
-    async def run(self, start: Callable[[trio.Nursery], Awaitable[Opened]], *, task_status: trio.TaskStatus[Opened]) -> None:
-        """Open the connection, which `task_status` gets, and read it to its end.
-
-        Raises ConnectFailed before it is open, and nothing afterwards: a failed reader is seen as a closed connection.
-        """
-        opened: Opened | None = None
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    opened = await _shake_hands(self._stream, nursery, start)
-                    self._scope.shield = True
-                    task_status.started(opened)
-                # The reader gives up after an oversized message. What is still on its way is dropped here: closing a socket with
-                # unread data resets the connection, and the peer would not learn why.
-                await self._stream.drain()
-        except BaseExceptionGroup as group:
-            if group.split((*_READER_FAILURES, ConnectionRejected, ConnectFailed))[1] is not None:
-                raise
-            if opened is None:
-                raise _connect_failed(group) from None
-        finally:
-            self.ended.set()
-
-    def stop(self) -> None:
-        """End the task, wherever it is."""
-        self._scope.cancel()
-
-
-def _connect_failed(group: BaseExceptionGroup[BaseException]) -> ConnectFailed:
-    error = group.exceptions[0]
-    if isinstance(error, ConnectFailed):
-        return error
-    if isinstance(error, ConnectionRejected):
-        body = (error.body or b"").decode(errors="replace").strip()
-        said = f": {' '.join(body.split())[:300]}" if body else ""
-        return ConnectFailed(f"the server answered HTTP {error.status_code}{said}", status=error.status_code, body=body)
-    return ConnectFailed(f"the other side does not speak the WebSocket protocol ({error})")
-
-
-@asynccontextmanager
-async def _nursery_for(reader: _Reader) -> AsyncIterator[trio.Nursery]:
-    """Open a nursery for the reader, which ends with the block; what the block raises leaves as it is, not in a group."""
-    group: BaseExceptionGroup[BaseException] | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            try:
-                yield nursery
-            finally:
-                reader.stop()
-    except BaseExceptionGroup as raised:
-        group = raised
-    if group is not None:
-        serious = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
-        raise group if len(serious) > 1 else (serious or group.exceptions)[0]
-
-
 # --- an open connection ------------------------------------------------------------------------------------------------
 
 
@@ -237,8 +95,8 @@ class _TrioWebSocket:
     """A `MessageSocket` over trio-websocket."""
 
     _connection: WebSocketConnection
-    _stream: _WatchedStream
-    _reader: _Reader
+    _stream: WatchedStream
+    _reader: Reader
     remote: str
     _closed_with: SocketClosed | None = field(default=None, init=False)
 
@@ -289,8 +147,8 @@ class Upgrade:
     """A client's wish for a WebSocket; it is answered once, by `accept` or `reject`."""
 
     _request: WebSocketRequest
-    _stream: _WatchedStream
-    _reader: _Reader
+    _stream: WatchedStream
+    _reader: Reader
     remote: str
     socket: MessageSocket | None = field(default=None, init=False)
     """The open connection, once accepted."""
@@ -348,14 +206,14 @@ async def answer_websocket(
 
     `max_message_bytes` counts characters in a text message. Raises ConnectFailed when no valid request comes.
     """
-    watched = _WatchedStream(stream)
-    reader = _Reader(watched)
+    watched = WatchedStream(stream)
+    reader = Reader(watched)
 
     def start(nursery: trio.Nursery) -> Awaitable[WebSocketRequest]:
         return wrap_server_stream(nursery, watched, max_message_size=max_message_bytes)
 
     try:
-        async with _nursery_for(reader) as nursery:
+        async with nursery_for(reader) as nursery:
             request: WebSocketRequest | None = None
             with trio.move_on_after(handshake_timeout_s):
                 request = await nursery.start(reader.run, start)
@@ -421,8 +279,8 @@ async def client_websocket(
 
     Raises ConnectFailed; `name` stands for the peer in its sentence.
     """
-    watched = _WatchedStream(stream)
-    reader = _Reader(watched)
+    watched = WatchedStream(stream)
+    reader = Reader(watched)
     extra = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in (headers or {}).items()]
     peer = name or host
 
@@ -433,7 +291,7 @@ async def client_websocket(
         )
 
     try:
-        async with _nursery_for(reader) as nursery:
+        async with nursery_for(reader) as nursery:
             connection: WebSocketConnection | None = None
             try:
                 with trio.move_on_after(handshake_timeout_s):
