@@ -10,7 +10,7 @@ The engines are in a worker process (voice_worker.py says why); tones, the voice
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Literal, Self
@@ -104,6 +104,7 @@ class VoicePool:
     """
 
     settings: VoiceSettings = field(factory=VoiceSettings)
+    _open_worker: Callable[[str, float], AbstractAsyncContextManager[VoiceProcess]] = field(default=voice_process, kw_only=True)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _queue: SentenceQueue = field(init=False)
     _engines: list[str] = field(factory=list, init=False)
@@ -199,7 +200,7 @@ class VoicePool:
 
     async def _work(self) -> None:
         """Speak with a new worker until it is lost (WorkerLostError); return at once when it has no engine."""
-        async with voice_process(self.settings.engine, self.settings.silence_s) as worker:
+        async with self._open_worker(self.settings.engine, self.settings.silence_s) as worker:
             if not worker.engines:
                 return
             self._engines = worker.engines

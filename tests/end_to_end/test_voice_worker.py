@@ -1,0 +1,95 @@
+"""The voice with its real process: it speaks, is replaced when it is killed, and is never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from subprocess import PIPE
+
+import pytest
+import trio
+
+from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
+
+SENTENCE = "Good morning, this is the reception."
+
+
+async def said(pool: VoicePool, text: str) -> bytes:
+    with trio.fail_after(20):
+        async with pool.speech(text, voice="marin") as pieces:
+            return b"".join([piece async for piece in pieces])
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def needs_an_engine(pool: VoicePool) -> None:
+    if not pool.worker_pids:
+        pytest.skip("no voice is installed: pip install 'trio-voice[voice]'")
+
+
+async def test_it_speaks_is_replaced_and_ends_with_its_block() -> None:
+    async with VoicePool() as pool:
+        needs_an_engine(pool)
+        assert active_level_dbfs(await said(pool, SENTENCE), 24000) == pytest.approx(-20.0, abs=2.0)
+        assert "espeakng_loader" not in sys.modules or "tests.realtime_server.engines" in sys.modules
+        (killed,) = pool.worker_pids
+        os.kill(killed, signal.SIGKILL)
+        assert len(await said(pool, "And I am still here.")) > 24000
+        (replaced,) = pool.worker_pids
+        assert replaced != killed
+        assert not is_running(killed)
+    assert not is_running(replaced)
+
+
+async def test_ctrl_c_is_for_the_server_alone() -> None:
+    async with VoicePool() as pool:
+        needs_an_engine(pool)
+        (worker,) = pool.worker_pids
+        assert os.getpgid(worker) != os.getpgid(0)
+
+
+async def test_a_worker_whose_server_is_killed_ends_by_itself() -> None:
+    program = """
+import trio
+from trio_voice.realtime_server.voice import VoicePool
+async def main():
+    async with VoicePool() as pool:
+        print(*pool.worker_pids, flush=True)
+        await trio.sleep(60)
+trio.run(main)
+"""
+    server = await trio.lowlevel.open_process([sys.executable, "-c", program], stdout=PIPE)
+    try:
+        assert server.stdout is not None
+        with trio.fail_after(20):
+            line = bytes(await server.stdout.receive_some()).decode().strip()
+            if not line:
+                pytest.skip("no voice is installed: pip install 'trio-voice[voice]'")
+            server.kill()
+            await server.wait()
+            while is_running(int(line)):  # noqa: ASYNC110 - it is nobody's child any more
+                await trio.sleep(0.01)
+    finally:
+        server.kill()
+        with trio.CancelScope(shield=True):
+            await server.wait()
+
+
+@pytest.mark.parametrize("engine", ["flite", "espeak-ng"])
+async def test_a_sentence_that_nobody_hears_out_costs_the_next_speaker_little(engine: str) -> None:
+    settings = VoiceSettings(engine="flite" if engine == "flite" else "espeak-ng", cache_bytes=0)
+    async with VoicePool(settings) as pool:
+        needs_an_engine(pool)
+        whole = len(await said(pool, SENTENCE))
+        for number in range(10):
+            async with pool.speech(f"{number}. {SENTENCE} " * 20, voice="ash") as pieces:
+                await anext(pieces)
+            assert len(await said(pool, SENTENCE)) == pytest.approx(whole, rel=0.05)
