@@ -220,9 +220,7 @@ async def test_a_refused_upgrade_is_one_clear_line(autojump_clock: MockClock) ->
         with pytest.raises(CallRefusedError) as refused:
             async with PhoneCall.over(stream, Scenario(), host="example.com", path="/nowhere"):
                 pytest.fail("there is no call")
-    assert str(refused.value) == (
-        "example.com/nowhere: the server refused the call with HTTP status 404 (no such path); is this the path of the media URL?"
-    )
+    assert str(refused.value) == ("example.com/nowhere: the server refused the call with HTTP status 404 (no such path)")
     assert refused.value.status == 404
 
 

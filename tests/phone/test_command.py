@@ -112,8 +112,7 @@ def errand(
 async def test_a_call_to_a_server_elsewhere_is_shown_and_kept(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
     task, screen = errand(tmp_path)
     await task.run()
-    assert task.placed is not None
-    assert _conclude(task.display, task.placed, tmp_path) == 0
+    assert _conclude(task) == 0
     shown = screen.getvalue()
     for words in (
         "Calling ws://town:8080/media/twilio",
@@ -123,8 +122,9 @@ async def test_a_call_to_a_server_elsewhere_is_shown_and_kept(town: Town, tmp_pa
         "Wrote ",
     ):
         assert words in shown
-    folder = tmp_path / task.placed.call.carrier.identity.call_sid
-    assert all([await trio.Path(folder / name).is_file() for name in ("call.png", "call.wav", "caller.wav")])
+    assert task.call is not None
+    assert task.folder == tmp_path / task.call.carrier.identity.call_sid
+    assert all([await trio.Path(task.folder / name).is_file() for name in ("call.png", "call.wav", "caller.wav")])
 
 
 async def test_a_call_to_the_server_that_runs_here_has_its_journal(
@@ -136,8 +136,7 @@ async def test_a_call_to_the_server_that_runs_here_has_its_journal(
     monkeypatch.setattr(command, "find_server", running)
     task, screen = errand(tmp_path, url=None)
     await task.run()
-    assert task.placed is not None
-    assert _conclude(task.display, task.placed, Path("elsewhere")) == 0
+    assert _conclude(task) == 0
     assert "call    ask for a response: greeting" in screen.getvalue()
     assert (tmp_path / "20261121-1" / "call.jsonl").read_text("utf-8").count("\n") == 3
 
@@ -166,7 +165,7 @@ async def test_ctrl_c_hangs_up(town: Town, tmp_path: Path, autojump_clock: MockC
         nursery.start_soon(task.run)
         await trio.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
-    assert task.placed is not None
+    assert _conclude(task) == 0
     assert town.calls[0].received[-1][1]["event"] == "stop"
     assert "Hanging up." in screen.getvalue()
     assert trio.current_time() < 2
@@ -185,7 +184,17 @@ async def test_ctrl_c_before_the_call_just_ends(
         nursery.start_soon(task.run)
         await trio.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
-    assert task.placed is None
+    assert _conclude(task) == 130
+
+
+async def test_a_server_that_fails_makes_a_bad_call(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    task, screen = errand(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task.run)
+        await trio.sleep(0.5)
+        await town.calls[0].socket.aclose(1011, "internal error")
+    assert _conclude(task) == 1
+    assert "ended by the server (code 1011, internal error)" in screen.getvalue()
 
 
 async def test_a_server_that_refuses_is_the_users_to_know(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -327,8 +327,7 @@ def _refused(line: _Line, group: BaseExceptionGroup) -> CallRefusedError:
     status = rejection.status_code
     return CallRefusedError(
         f"{line.host}{line.path}: the server refused the call with HTTP status {status}"
-        + (f" ({says[0][:200]})" if says else "")
-        + ("; is this the path of the media URL?" if status == _NOT_FOUND else ""),
+        + (f" ({says[0][:200]})" if says else "; is this the path of a media URL?" if status == _NOT_FOUND else ""),
         status,
     )
 

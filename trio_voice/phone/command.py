@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 import msgspec
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 from rich.console import Console
 
 from trio_voice.errors import UserError
-from trio_voice.phone.caller import EndedBy, PhoneCall
+from trio_voice.phone.caller import PhoneCall
 from trio_voice.phone.conversation import (
     conversation,
     recorded_interruption,
@@ -34,6 +34,7 @@ _FEED_LIMIT_S = 5.0
 """How long the feed and the journal may go on after the call."""
 _LOOK_EVERY_S = 0.05
 _INTERRUPTED = 130
+_NORMAL_CLOSURE = 1000
 
 
 @click.command()
@@ -57,15 +58,13 @@ def call(
     The caller listens to the greeting, says a sentence, listens to the answer, and so on, and says goodbye. What happens is shown
     as it happens; what the caller heard, the call's journal and a picture of the call are kept in a folder of the call's own.
 
-    Exit code 0: a good call. 1: the line was lost, or the server broke the carrier's protocol. 2: no call came about.
+    Exit code 0: a good call. 1: the line was lost, or the server failed or broke the carrier's protocol. 2: no call came about.
     """
     display = Display(Console(highlight=False, markup=False, emoji=False))
     scenario = _scenario(display, wavs, barge_in_at, hang_up_at, dtmf)
     errand = _Errand(display, scenario, url, calls_folder)
     trio.run(errand.run)
-    if errand.placed is None:
-        raise click.exceptions.Exit(_INTERRUPTED)
-    raise click.exceptions.Exit(_conclude(display, errand.placed, calls_folder))
+    raise click.exceptions.Exit(_conclude(errand))
 
 
 def _scenario(
@@ -86,27 +85,23 @@ def _scenario(
     return conversation(sentences, interruption=interruption, barge_in_at_s=barge_in_at, digits=dtmf, hang_up_at_s=hang_up_at)
 
 
-@frozen
-class _Placed:
-    """A call that came about."""
-
-    call: PhoneCall
-    server: Server
-    journal_lines: list[str]
-    call_id: str | None
-
-
 @define(eq=False)
 class _Errand:
-    """Find or start a server, place the call, show it. `placed` is None until a call has come about and ended."""
+    """Find or start a server, place the call, show it; `call` is None until one comes about."""
 
     display: Display
     scenario: Scenario
     url: str | None
     calls_folder: Path
-    placed: _Placed | None = field(default=None, init=False)
-    _call: PhoneCall | None = field(default=None, init=False)
-    _journal: list[str] = field(factory=list, init=False)
+    call: PhoneCall | None = field(default=None, init=False)
+    journal: list[str] = field(factory=list, init=False)
+    _servers_folder: Path | None = field(default=None, init=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the call is kept: beside its journal, if the server runs here."""
+        assert self.call is not None
+        return (self._servers_folder or self.calls_folder) / (_call_id(self.journal) or self.call.carrier.identity.call_sid)
 
     async def run(self) -> None:
         """Do it; Ctrl-C (or SIGTERM) hangs up, a second one breaks off."""
@@ -119,9 +114,9 @@ class _Errand:
 
     async def _obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
         await anext(signals)
-        if self._call is not None:
+        if self.call is not None and self.call.ending is None:
             self.display.say("Hanging up.")
-            self._call.hang_up()
+            self.call.hang_up()
             await anext(signals)
         everything.cancel()
 
@@ -135,14 +130,12 @@ class _Errand:
 
     async def _place(self, server: Server) -> None:
         self.display.say(f"Calling {server.media_url}")
-        async with PhoneCall.place(server.media_url, self.scenario) as self._call, trio.open_nursery() as nursery:
-            call = self._call
-            nursery.start_soon(self._show_line, call)
-            nursery.start_soon(self._bounded_feed, server, call)
-        call_id = _call_id(self._journal)
-        if server.calls_folder is not None and call_id is not None:
-            await _closed_journal(server.calls_folder / call_id / "call.jsonl")
-        self.placed = _Placed(call, server, self._journal, call_id)
+        self._servers_folder = server.calls_folder
+        async with PhoneCall.place(server.media_url, self.scenario) as self.call, trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_line, self.call)
+            nursery.start_soon(self._bounded_feed, server, self.call)
+        if server.calls_folder is not None and _call_id(self.journal) is not None:
+            await _closed_journal(self.folder / "call.jsonl")
 
     async def _show_line(self, call: PhoneCall) -> None:
         async for event in call.events():
@@ -161,7 +154,7 @@ class _Errand:
         try:
             async with call_events(server.url, server.token, call.carrier.identity.call_sid) as feed:
                 async for line in feed.lines():
-                    self._journal.append(line)
+                    self.journal.append(line)
                     self.display.journal_line(line)
         except UnreachableError as error:
             self.display.say(f"The server's view of the call is not to be had: {error}.")
@@ -188,15 +181,16 @@ async def _closed_journal(path: Path) -> None:
             await trio.sleep(_LOOK_EVERY_S)
 
 
-def _conclude(display: Display, placed: _Placed, calls_folder: Path) -> int:
-    folder = (placed.server.calls_folder or calls_folder) / (placed.call_id or placed.call.carrier.identity.call_sid)
+def _conclude(errand: _Errand) -> int:
+    call, display = errand.call, errand.display
+    if call is None or call.ending is None:
+        return _INTERRUPTED
     display.say("")
-    for line in summary(placed.call):
+    for line in summary(call):
         display.say(line)
-    paths, failures = write_results(placed.call, folder, placed.journal_lines)
+    paths, failures = write_results(call, errand.folder, errand.journal)
     for failure in failures:
         display.say(failure)
     display.say("Wrote " + ", ".join([str(paths[0]), *(path.name for path in paths[1:])]))
-    ending = placed.call.ending
-    good = ending is not None and ending.by is not EndedBy.LINE and not placed.call.carrier.warnings
-    return 0 if good else 1
+    well_ended = call.ending.code == _NORMAL_CLOSURE
+    return 0 if well_ended and not call.carrier.warnings else 1

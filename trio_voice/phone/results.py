@@ -50,7 +50,8 @@ def summary(call: PhoneCall) -> list[str]:
     ending = call.ending
     assert ending is not None
     reports = turn_reports(bytes(call.carrier.heard), call.performance.spoken, call.carrier.events)
-    lines = [f"The call lasted {ending.at_s:.1f} s and was ended by the {ending.by.value} (code {ending.code})."]
+    why = f"code {ending.code}" + (f", {ending.reason}" if ending.reason else "")
+    lines = [f"The call lasted {ending.at_s:.1f} s and was ended by the {ending.by.value} ({why})."]
     lines += [f"  turn {number}  {_turn(report)}" for number, report in enumerate(reports, 1)]
     answers = [report.answered_after_s for report in reports if report.answered_after_s is not None]
     if answers:
