@@ -60,7 +60,9 @@ class ServerSettings:
     drain_limit_s: float = field(default=5.0, validator=validators.ge(0.0), converter=float)
     """How long the calls in progress may go on after SIGTERM."""
     log_format: LogFormat = LogFormat.CONSOLE
+    """console for people, json for machines."""
     log_level: LogLevel = LogLevel.INFO
+    """From which importance on something is logged."""
 
 
 @frozen(kw_only=True)

@@ -27,12 +27,16 @@ DEFAULT_INSTRUCTIONS = (
 
 @frozen(kw_only=True)
 class Agent:
-    """Who answers. `voice` None: the model's own default; `greeting` is an instruction for the first reply, "" for none."""
+    """Who answers."""
 
     name: str = field(default="receptionist", validator=validators.min_len(1))
+    """What it is called on the start page and in the logs."""
     instructions: str = DEFAULT_INSTRUCTIONS
+    """What the model is told at the start of every call."""
     voice: str | None = None
+    """The model's voice; left out: the model's own choice."""
     greeting: str = Wording().greeting
+    """An instruction for the first reply; empty: the agent waits for the caller to speak."""
 
     @property
     def speaks_first(self) -> bool:

@@ -85,6 +85,9 @@ class CallSettings:
     mark_grace_s: float = _seconds(2.0)
     """A mark that is not echoed this long after its audio should have been heard is taken as played."""
 
+    unheard_limit_s: float = _seconds(300.0)
+    """A model that is this far ahead of the caller's ear is stopped. (A carrier's buffer holds ten minutes.)"""
+
     # --- digits and injected texts
     digits_pause_s: float = _seconds(1.5)
     """Pressed keys are handed to the model together after this pause, or at once after a #."""
@@ -101,7 +104,8 @@ class CallSettings:
     hang_up_limit_s: float = _seconds(5.0)
     """The carrier's confirmation of a hang-up is awaited this long; then the line is closed without it."""
     idle_s: float = _seconds(10.0)
-    """Silence of both sides after which the agent asks whether the caller is still there; 0: never."""
+    """Silence of both sides after which the agent asks whether the caller is still there; 0: never (a quiet line then waits for
+    the caller until the longest call is over)."""
     idle_prompts: int = field(default=2, validator=validators.ge(0))
     """How many such prompts; after them the call is ended politely."""
     speech_limit_s: float = _seconds(60.0)
@@ -133,8 +137,14 @@ class Wording:
     """What the model is told in the moments that the caller did not bring about. Each text is an instruction for one reply."""
 
     greeting: str = "Greet the caller in one short sentence and ask how you can help."
+    """The agent's first words (an agent's own `greeting` takes its place)."""
     idle_prompt: str = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
+    """When the caller has been silent for `call.idle_s`."""
     farewell: str = "Say goodbye to the caller in one short sentence."
+    """When the idle prompts are used up, or the longest call is over."""
     notice: str = "Tell the caller in one short sentence that this call has to end in less than a minute."
+    """Shortly before the longest call is over."""
     injected_text: str = 'Say exactly this to the caller, and nothing else: "{text}"'
+    """For a text that is to be spoken; {text} stands for it."""
     digits: str = "The caller pressed these keys: {digits}"
+    """A message to the model, as the caller; {digits} stands for the keys."""
