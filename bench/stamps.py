@@ -1,7 +1,7 @@
 """A moment, hidden in audio.
 
-Latency is measured across processes of one machine, which share its monotonic clock. The sender writes the moment of sending
-into the first sixteen bytes of a piece of mu-law audio, four bits a byte, as the quietest values there are (about -50 dBFS): a voice
+Latency is measured across processes of one machine, which share its monotonic clock. The sender writes the moment of sending into
+the first sixteen bytes of a piece of mu-law audio, four bits a byte, as the quietest values there are (about -50 dBFS): a voice
 detector takes it for a quiet line, and every part between sender and receiver takes it for audio.
 """
 

@@ -21,8 +21,8 @@ Every setting can be given in three places; the later one wins:
 2. the environment: `TRIO_VOICE_<SECTION>_<KEY>`, for instance `TRIO_VOICE_CALL_IDLE_S=8`;
 3. the command line: `--set SECTION.KEY=VALUE`, or a flag of its own for the most common ones (`trio-voice serve --help`).
 
-Keys never go into a file that is read and shared: `OPENAI_API_KEY` (or `TRIO_VOICE_MODEL_API_KEY` for another server) in the environment,
-or `model.api_key_file`.
+Keys never go into a file that is read and shared: `OPENAI_API_KEY` (or `TRIO_VOICE_MODEL_API_KEY` for another server) in the
+environment, or `model.api_key_file`.
 
 This page is written from the code (`python -m tests.tools.settings_page`).
 """
