@@ -27,7 +27,7 @@ def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = 
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _time_stamper(format_),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -47,6 +47,13 @@ def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = 
     root.setLevel(number)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _time_stamper(format_: LogFormat) -> Processor:
+    """Tell the time to machines with its date and zone, to people at a console as their clock does."""
+    if format_ is LogFormat.JSON:
+        return structlog.processors.TimeStamper(fmt="iso", utc=True)
+    return structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False)
 
 
 def _renderers(format_: LogFormat, out: TextIO) -> list[Processor]:

@@ -155,7 +155,8 @@ async def _listening(server: ServerSettings) -> AsyncIterator[list[trio.SocketLi
 async def _start_model(nursery: trio.Nursery) -> str:
     """Start the embedded Realtime server and return its URL."""
     with trio.move_on_after(MODEL_START_LIMIT_S):
-        url: str = await nursery.start(serve_model, ModelServerSettings())
+        # Nobody but our own calls has business with it: no /control/.
+        url: str = await nursery.start(serve_model, ModelServerSettings(control=False))
         return url
     raise UserError(
         f"the embedded model did not start within {MODEL_START_LIMIT_S:g} s; see the log lines above, or use another (--model)"
