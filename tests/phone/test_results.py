@@ -101,3 +101,8 @@ async def test_the_summary_of_a_call_without_a_word(autojump_clock: MockClock) -
     lines = summary(await a_call(Scenario([], hang_up_at_s=0.1)))
     assert lines[0] == "The call lasted 0.1 s and was ended by the caller (code 1000)."
     assert not [line for line in lines if "turn" in line or "first audio" in line]
+
+
+async def test_the_summary_of_an_utterance_that_the_end_of_the_call_cut_off(autojump_clock: MockClock) -> None:
+    lines = summary(await a_call(Scenario([Say(SENTENCE, AfterAgent(0.2))], hang_up_at_s=1.0)))
+    assert lines[1].endswith("i...  the call ended before it did")

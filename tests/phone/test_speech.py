@@ -108,6 +108,10 @@ def test_offline_is_said_and_not_tried_again_for_a_day(apt: PretendedApt, tmp_pa
 
 def test_a_machine_without_apt_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
+    told: list[str] = []
+    with pytest.raises(SpeechUnavailableError, match="no apt-get"):
+        get_prompts(tmp_path / "new", told.append)
+    assert told == []
     with pytest.raises(SpeechUnavailableError, match="no apt-get"):
         fetch_prompts(tmp_path, ignore)
 

@@ -52,7 +52,7 @@ def summary(call: PhoneCall) -> list[str]:
     reports = turn_reports(bytes(call.carrier.heard), call.performance.spoken, call.carrier.events)
     why = f"code {ending.code}" + (f", {ending.reason}" if ending.reason else "")
     lines = [f"The call lasted {ending.at_s:.1f} s and was ended by the {ending.by.value} ({why})."]
-    lines += [f"  turn {number}  {_turn(report)}" for number, report in enumerate(reports, 1)]
+    lines += [f"  turn {number}  {_turn(report, ending.at_s)}" for number, report in enumerate(reports, 1)]
     answers = [report.answered_after_s for report in reports if report.answered_after_s is not None]
     if answers:
         lines.append(f"  time to first audio: median {median(answers):.2f} s, longest {max(answers):.2f} s")
@@ -63,7 +63,7 @@ def summary(call: PhoneCall) -> list[str]:
     return lines
 
 
-def _turn(report: TurnReport) -> str:
+def _turn(report: TurnReport, call_s: float) -> str:
     text = report.spoken.text
     shown = text if len(text) <= _WORDS_SHOWN else text[: _WORDS_SHOWN - 3] + "..."
     facts = []
@@ -74,6 +74,8 @@ def _turn(report: TurnReport) -> str:
         facts.append("spoken into the agent's speech, which went on")
     if report.answered_after_s is not None:
         facts.append(f"answered after {report.answered_after_s:.2f} s")
+    elif report.spoken.end_s > call_s:
+        facts.append("the call ended before it did")
     return f"at {report.spoken.onset_s:6.2f} s  {shown:<{_WORDS_SHOWN}}  {', '.join(facts) or 'no answer'}"
 
 

@@ -85,6 +85,7 @@ def get_prompts(folder: Path, tell: Tell) -> Prompts:
         return fetch_prompts(folder, tell)
     except SpeechUnavailableError as error:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             failed.write_text(f"{error}\n", "utf-8")
         except OSError:  # then it is tried again next time
             tell(f"{folder} cannot be written")
