@@ -21,7 +21,7 @@ NOISE_DBFS = -65.0
 VOICED_DBFS = -50.0
 """A 20 ms frame louder than this counts as sound on either side of the line: well above the comfort noise."""
 _ACTIVE_RANGE_DB = 25.0
-_AUDIBLE_RANGE_DB = 35.0
+_AUDIBLE_RANGE_DB = 30.0
 _NOISE_LOOP_S = 4
 _FULL_SCALE = 32768.0
 
@@ -65,7 +65,7 @@ def prepare_speech(
     return Speech(pcm16_to_ulaw(to_pcm16(samples)), text, onset_ms, end_ms)
 
 
-def join_utterance(parts: Sequence[bytes], pause_ms: int = 80) -> bytes:
+def join_utterance(parts: Sequence[bytes], pause_ms: int = 40) -> bytes:
     """Join recordings (signed 16-bit PCM at 8000 Hz) into one utterance.
 
     Silence at both ends of each part is cut off, each is brought to the same active level, and the pause is put between them.
