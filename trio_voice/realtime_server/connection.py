@@ -64,8 +64,9 @@ class Connection:
 
     async def run(self, unix_time_s: float) -> None:
         """Run until either side closes, then close the stream."""
-        async with trio.open_nursery() as writing:
-            writing.start_soon(self.socket.write)
+        async with trio.open_nursery() as outer:
+            writing = trio.CancelScope(shield=True)  # the goodbye has to leave when the whole server is cancelled, too
+            outer.start_soon(self._write, writing)
             try:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._watch_the_clock)
@@ -77,7 +78,7 @@ class Connection:
                 if not self._dropped:
                     self.socket.close(1001, "the server is going away")  # unless a CLOSE was sent already
                 await self.socket.finish()
-                writing.cancel_scope.cancel()
+                writing.cancel()
 
     def feed(self, outputs: list[Output]) -> None:
         """Do what the session asked for, as far as the faults let it through."""
@@ -92,6 +93,11 @@ class Connection:
             at = min(self.session.next_deadline(), self.faults.next_deadline())
             if at != self._alarm_at:
                 self._alarm_scope.deadline = self._alarm_at = at
+
+    @property
+    def speaking(self) -> int:
+        """How many texts the voice is speaking for it."""
+        return len(self._speeches)
 
     def act(self, output: Output) -> None:
         """Do something that the control call asks for, past session and faults."""
@@ -125,6 +131,10 @@ class Connection:
         """End the connection without a CLOSE."""
         self._dropped = True
         self._nursery.cancel_scope.cancel()
+
+    async def _write(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self.socket.write()
 
     async def _read(self) -> None:
         while messages := await self.socket.receive():

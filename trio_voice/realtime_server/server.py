@@ -177,7 +177,7 @@ class ModelServer:
             await connection.run(time.time())
         finally:
             del self.sessions[session.id]
-            code, reason = socket.ended or (1006, "closed by the server")
+            code, reason = socket.closed_with or socket.ended or (1006, "dropped by the server")
             log.info("session ended", code=code, reason=reason)
 
 

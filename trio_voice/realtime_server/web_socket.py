@@ -41,6 +41,8 @@ class WebSocket:
     first_bytes: bytes = b""
     """What came behind the upgrade's head."""
     ended: tuple[int, str] | None = field(default=None, init=False)
+    closed_with: tuple[int, str] | None = field(default=None, init=False)
+    """The CLOSE that we sent (code, reason)."""
     pong: bytes | None = field(default=None, init=False)
     """The payload of the last PONG."""
     _reader: FrameReader = field(init=False)
@@ -122,6 +124,7 @@ class WebSocket:
         if not self._closing:
             self._post(encode_close(code, reason))
             self._closing = True
+            self.closed_with = (code, reason)
 
     @property
     def overrun(self) -> bool:
