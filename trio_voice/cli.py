@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": ("trio_voice.serve", "Answer telephone calls: web pages and media streams on one port."),
     "call": ("trio_voice.phone.command", "Place a test call with recorded speech, and watch it."),
     "model": ("trio_voice.realtime_server.command", "Run the embedded Realtime server on its own."),
+    "replay": ("trio_voice.storage.replay_command", "Read a call's journal as a dialogue, and live it again."),
 }
 """Each command's module, which has the command under the command's name, and what it does."""
 
