@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.realtime_server.engines import espeak, heard
 from tests.realtime_server.test_hearing import noise
 from trio_voice.audio.resample import resample_pcm16
 from trio_voice.errors import UserError
@@ -28,20 +30,13 @@ def model() -> SileroModel:
 @pytest.fixture(scope="module")
 def sentence() -> bytes:
     """Somebody says something (8 kHz)."""
-    pieces: list[bytes] = []
-
-    def take(pcm16: bytes) -> bool:
-        pieces.append(pcm16)
-        return True
-
     profile = voice_profile("marin")
     text = "Good morning, I would like to book a table for two."
     try:
-        Flite.load().speak(text, profile, 1.0, take)
+        spoken = heard(partial(Flite.load().speak, text, profile, 1.0))
     except EngineError:
-        espeak = pytest.importorskip("trio_voice.realtime_server.voice_espeak", reason="no voice is installed to be heard")
-        espeak.Espeak.load().speak(text, profile, 1.0, "en-us", take)
-    return resample_pcm16(b"".join(pieces), 24000, 8000)
+        spoken = heard(partial(espeak().speak, text, profile, 1.0, "en-us"))
+    return resample_pcm16(spoken, 24000, 8000)
 
 
 def test_a_voice_begins_and_ends_a_turn(model: SileroModel, sentence: bytes) -> None:

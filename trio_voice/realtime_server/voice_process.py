@@ -119,6 +119,12 @@ async def voice_process(engine: str, silence_s: float = 10.0) -> AsyncIterator[V
     try:
         await worker.greet()
         yield worker
+    except WorkerLostError as lost:
+        with trio.move_on_after(1.0):
+            await process.wait()
+        if process.returncode is None:
+            raise
+        raise WorkerLostError(f"{lost}, status {process.returncode}") from None
     finally:
         process.kill()
         with trio.CancelScope(shield=True):  # a killed process is soon gone
