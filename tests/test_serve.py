@@ -196,13 +196,13 @@ async def test_an_unwritable_folder_is_found_before_anything_is_started(tmp_path
 async def test_a_model_that_does_not_start_is_given_up_after_exactly_the_limit(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(_settings: object, *, task_status: trio.TaskStatus[str]) -> None:
+    async def never(_settings: object, *, tell_voice: object, task_status: trio.TaskStatus[str]) -> None:
         await trio.sleep_forever()
 
     monkeypatch.setattr(module, "serve_model", never)
     async with trio.open_nursery() as nursery:
         with pytest.raises(UserError, match="the embedded model did not start within 20 s"):
-            await module._start_model(nursery)
+            await module._start_model(nursery, print)
     assert trio.current_time() == 20.0
 
 

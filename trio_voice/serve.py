@@ -97,7 +97,8 @@ async def run_server(
     make_calls_folder(settings.server.calls_folder)
     directory, draining = CallDirectory(), trio.Event()
     async with _listening(settings.server) as listeners, trio.open_nursery() as nursery:
-        base_url = settings.access.base_url or await _start_model(nursery)
+        voice: list[str] = []
+        base_url = settings.access.base_url or await _start_model(nursery, voice.append)
         own_url, media_urls = _addresses(settings.server, listeners)
         about = About(
             version=version("trio-voice"),
@@ -111,7 +112,7 @@ async def run_server(
         async with trio.open_nursery() as connections:
             await connections.start(partial(serve_connections, listeners, media=answer, app=app, draining=draining))
             with run_file(settings.server.calls_folder, url=own_url, token=token):
-                say(_banner(settings, about, own_url))
+                say(_banner(settings, about, own_url, voice))
                 await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
             connections.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
@@ -152,11 +153,12 @@ async def _listening(server: ServerSettings) -> AsyncIterator[list[trio.SocketLi
             listener.socket.close()
 
 
-async def _start_model(nursery: trio.Nursery) -> str:
-    """Start the embedded Realtime server and return its URL."""
+async def _start_model(nursery: trio.Nursery, tell_voice: Say) -> str:
+    """Start the embedded Realtime server and return its URL; `tell_voice` is told what speaks."""
     with trio.move_on_after(MODEL_START_LIMIT_S):
         # Nobody but our own calls has business with it: no /control/.
-        url: str = await nursery.start(serve_model, ModelServerSettings(control=False))
+        settings = ModelServerSettings(control=False)
+        url: str = await nursery.start(partial(serve_model, settings, tell_voice=tell_voice))
         return url
     raise UserError(
         f"the embedded model did not start within {MODEL_START_LIMIT_S:g} s; see the log lines above, or use another (--model)"
@@ -172,12 +174,13 @@ def _addresses(server: ServerSettings, listeners: list[trio.SocketListener]) -> 
     return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
 
 
-def _banner(settings: Settings, about: About, own_url: str) -> str:
+def _banner(settings: Settings, about: About, own_url: str, voice: list[str]) -> str:
     lines = [
         ("page", f"{own_url}/"),
         ("health", f"{own_url}/healthz"),
         *(("carrier", url) for url in about.media_urls),
         ("model", about.model),
+        *(("voice", sentence) for sentence in voice),
         ("calls", str(settings.server.calls_folder)),
         (
             "settings",

@@ -80,6 +80,7 @@ async def test_the_program_starts_answers_and_ends_cleanly_at_a_signal(tmp_path:
     said = (tmp_path / "out.txt").read_text("utf-8")
     assert f"{facts['url']}/healthz" in said
     assert f"ws{facts['url'].removeprefix('http')}/media/twilio" in said
+    assert "\n  voice     " in said
     assert said.endswith("Stopped.\n")
     assert "Traceback" not in (tmp_path / "err.txt").read_text("utf-8")
 

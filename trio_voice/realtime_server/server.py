@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -185,10 +186,15 @@ def _telephone_hearing(settings: HearingSettings) -> Hearing:
     return Hearing(settings)
 
 
-async def serve_model(settings: ModelServerSettings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve_model(
+    settings: ModelServerSettings,
+    *,
+    tell_voice: Callable[[str], None] | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Serve until cancelled; `task_status.started` gives the URL, `ws://127.0.0.1:PORT/v1/realtime`.
 
-    Raises UserError when it cannot listen there.
+    `tell_voice` is told before that, in a sentence, what speaks. Raises UserError when it cannot listen there.
     """
     try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=1024)
@@ -202,6 +208,8 @@ async def serve_model(settings: ModelServerSettings, *, task_status: trio.TaskSt
     async with VoicePool(voice_settings) as voice:
         server = ModelServer(settings, voice, settings.script.switches)
         server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
+        if tell_voice is not None:
+            tell_voice(voice.describe())
         task_status.started(url)
         await trio.serve_listeners(server.handle, listeners)
 
