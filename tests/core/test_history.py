@@ -1,4 +1,4 @@
-from trio_voice.core.history import LONGEST, History
+from trio_voice.core.history import LONGEST, LONGEST_TEXT, History
 
 
 def test_the_order_is_that_of_the_conversation_not_of_the_transcripts() -> None:
@@ -16,6 +16,25 @@ def test_the_final_text_replaces_its_pieces() -> None:
     history.agent_said("a", "hel", final=False)
     history.agent_said("a", "hello", final=True)
     assert history.seed() == [("assistant", "hello")]
+
+
+def test_words_of_what_is_not_in_the_conversation_are_ignored() -> None:
+    history = History()
+    history.caller_spoke("u")
+    history.forget("u")
+    history.transcribed("u", "(coughs)")
+    assert "u" not in history
+    assert history.seed() == []
+
+
+def test_texts_are_bounded() -> None:
+    history = History()
+    history.caller_spoke("u")
+    history.transcribed("u", "x" * (LONGEST_TEXT + 1))
+    history.noted("t", "system", "x" * (LONGEST_TEXT + 1))
+    for _ in range(LONGEST_TEXT // 1000 + 1):
+        history.agent_said("a", "x" * 1000, final=False)
+    assert {len(text) for _, text in history.seed()} == {LONGEST_TEXT}
 
 
 def test_a_turn_without_words_is_not_told() -> None:

@@ -141,9 +141,56 @@ def test_a_mark_that_is_not_echoed_is_taken_as_played() -> None:
     line = ledger()
     line.play(audio(200), 0.0)
     assert line.deadlines.at(Timer.MARK) == 2.2
-    line.mark_overdue(2.2)
+    line.clock_passed(2.2)
     assert not line.speaking
     assert line.deadlines.at(Timer.MARK) is None
+
+
+def test_where_marks_are_lost_the_clock_is_believed_up_to_where_it_stands() -> None:
+    line = ledger()
+    for _ in range(20):
+        line.play(audio(200), 0.0)
+    line.clock_passed(2.2)
+    assert line.heard_ms("i1", 2.2) == 2200
+    assert line.heard_ms("i1", 2.5) == 2400  # not beyond the next mark
+    assert line.deadlines.at(Timer.MARK) == 4.4
+    line.clock_passed(4.4)
+    assert not line.speaking  # 4 s of audio, 2.4 s of waiting: not 20 times the grace
+
+
+def test_nothing_is_no_audio() -> None:
+    line = ledger()
+    assert line.play(audio(0), 0.0) == []
+    assert line.end_item("i1", 0.0) == []
+    line.play(audio(200, "i2"), 0.0)
+    line.end_item("i2", 0.0)
+    line.play(audio(200, "i3"), 0.0)
+    assert line.marked("1.2", 0.4)
+
+
+def test_a_model_that_never_ends_is_more_than_a_line_takes() -> None:
+    line = ledger(unheard_limit_s=1.0)
+    line.play(audio(1000), 0.0)
+    assert not line.overfull
+    line.play(ModelAudio(1, "r1", "i1", b"a"), 0.0)
+    assert line.overfull
+
+
+def test_held_audio_is_speech_even_if_all_of_it_was_heard() -> None:
+    line = ledger(barge_in_confirm_ms=200)
+    line.play(audio(200), 0.0)
+    line.hold(0.2)
+    assert line.speaking
+    assert line.resume(0.3) == []
+    assert [line.speaking] == [False]
+
+
+def test_what_ended_while_it_was_held_has_its_mark_when_it_goes_on() -> None:
+    line = ledger(barge_in_confirm_ms=200)
+    line.play(audio(100), 0.0)
+    line.hold(0.05)
+    assert line.end_item("i1", 0.1) == []
+    assert sizes(line.resume(0.2)) == [50, "2.1"]
 
 
 def test_without_marks_the_clock_alone_tells() -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from trio_voice.core.commands import CancelResponse, CreateResponse, Discard, Note, Purpose, Refusal, Refuse
+from trio_voice.core.commands import CancelResponse, CreateResponse, Discard, Purpose, Refusal, Refuse
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.response import OVER_AGE_S, OVER_LIMIT, Request, ResponseGuard, merged
 from trio_voice.core.settings import CallSettings, Turns
@@ -114,12 +114,40 @@ def test_what_will_pass_waits_in_one_place(active: ResponseGuard) -> None:
     text = Request(Purpose.INJECTED_TEXT, "say it")
     active.create(text, 1.0)
     active.create(Request(Purpose.TOOL_RESULT), 1.0)
-    assert active.waiting == text
+    assert active.waiting == Request(Purpose.INJECTED_TEXT, "say it", then=Purpose.TURN)
     assert active.create(Request(Purpose.WATCHDOG), 1.0) == [Refuse(Purpose.WATCHDOG, Refusal.RESPONSE_ACTIVE)]
     assert active.release(1.0) == []
     active.done("r1", 2.0)
     assert active.release(2.0) == [CreateResponse(1, 2, Purpose.INJECTED_TEXT, "say it")]
+    assert (active.asked, active.waiting) == (text, TURN)  # what the text took the place of comes after it
+    active.created("r2", 2, 3.0)
+    active.done("r2", 4.0)
+    assert active.release(4.0) == [CreateResponse(1, 3, Purpose.TURN)]
     assert active.waiting is None
+
+
+def test_two_texts_cannot_stand_for_each_other(active: ResponseGuard) -> None:
+    active.create(Request(Purpose.RETRY, "a"), 1.0)
+    assert active.create(Request(Purpose.FAREWELL, "b"), 1.0) == [Refuse(Purpose.FAREWELL, Refusal.RESPONSE_ACTIVE)]
+    assert active.waiting == Request(Purpose.RETRY, "a")
+
+
+def test_a_plain_request_that_is_sent_makes_good_whatever_of_the_kind_waits(guard: ResponseGuard) -> None:
+    guard.keep(TURN)
+    assert guard.create(Request(Purpose.TOOL_RESULT), 0.0) == [CreateResponse(1, 1, Purpose.TOOL_RESULT)]
+    assert guard.waiting is None
+
+
+def test_but_not_a_text(guard: ResponseGuard) -> None:
+    guard.keep(Request(Purpose.RETRY, "a", then=Purpose.TURN))
+    guard.create(TURN, 0.0)
+    assert guard.waiting == Request(Purpose.RETRY, "a")
+
+
+def test_a_text_leaves_what_waits(guard: ResponseGuard) -> None:
+    guard.keep(TURN)
+    guard.create(Request(Purpose.FAREWELL, "bye"), 0.0)
+    assert guard.waiting == TURN
 
 
 def test_what_will_not_pass_does_not_wait(guard: ResponseGuard) -> None:
@@ -129,21 +157,33 @@ def test_what_will_not_pass_does_not_wait(guard: ResponseGuard) -> None:
 
 
 def test_merged_keeps_instructions() -> None:
-    plain, text, other = TURN, Request(Purpose.INJECTED_TEXT, "a"), Request(Purpose.NOTICE, "b")
-    assert merged(None, plain) is plain
-    assert merged(plain, text) is text
-    assert merged(text, plain) is text
-    assert merged(text, other) is text
+    plain, text, other = TURN, Request(Purpose.RETRY, "a"), Request(Purpose.GREETING, "b")
+    both = Request(Purpose.RETRY, "a", then=Purpose.TURN)
+    assert merged(plain, Request(Purpose.DIGITS)) == plain
+    assert merged(plain, text) == both
+    assert merged(text, plain) == both
+    assert merged(both, Request(Purpose.DIGITS)) == both
+    assert merged(text, other) is None
 
 
 def test_only_a_greeting_may_be_forced(active: ResponseGuard) -> None:
     with pytest.raises(LocalProtocolError, match="only a greeting"):
         active.create(TURN, 1.0, forced=True)
-    active.waiting = None
+    assert active.state is ACTIVE
     forced = active.create(Request(Purpose.GREETING, "hi"), 1.0, forced=True)
     assert forced == [Refuse(Purpose.GREETING, Refusal.RESPONSE_ACTIVE, waits=True), CancelResponse(1, "r1")]
     active.done("r1", 1.0)
     assert active.release(1.0) == [CreateResponse(1, 2, Purpose.GREETING, "hi")]
+
+
+def test_a_forced_greeting_that_nothing_stands_against_is_asked_for(guard: ResponseGuard) -> None:
+    assert guard.create(Request(Purpose.GREETING), 0.0, forced=True) == [CreateResponse(1, 1, Purpose.GREETING)]
+
+
+def test_force_does_not_help_against_anything_else(active: ResponseGuard) -> None:
+    active.standing.call = CallState.GOODBYE
+    assert active.create(Request(Purpose.GREETING), 1.0, forced=True) == [Refuse(Purpose.GREETING, Refusal.HANG_UP_PENDING)]
+    assert active.state is ACTIVE
 
 
 def test_the_model_may_begin_one_of_its_own_but_not_two(guard: ResponseGuard) -> None:
@@ -157,7 +197,7 @@ def test_where_turns_are_the_model_s_a_second_one_is_mirrored() -> None:
     guard = a_guard(turns=Turns.MODEL)
     guard.created("r1", None, 0.0)
     assert guard.created("r2", None, 0.0) == []
-    assert guard.response_id == "r2"
+    assert (guard.response_id, guard.verdict("r1")) == ("r2", Refusal.CANCELLED_RESPONSE)
 
 
 def test_verdicts(cancelling: ResponseGuard) -> None:
@@ -209,18 +249,64 @@ def test_nothing_active_means_over(cancelling: ResponseGuard) -> None:
 
 
 def test_a_refused_create_is_given_back_once(requested: ResponseGuard) -> None:
-    assert requested.create_refused("create-9") is None
-    assert requested.create_refused("create-1") == TURN
+    assert requested.create_refused("create-9", 1.0) is None
+    assert requested.create_refused("create-1", 1.0) == TURN
+    assert (requested.state, armed(requested)) == (IDLE, {})
+    assert requested.create_refused("create-1", 1.0) is None
+
+
+def test_a_refused_create_that_nobody_wants_any_more_is_over(requested: ResponseGuard) -> None:
+    requested.stop(0.5)
+    assert requested.create_refused("create-1", 1.0) is None
     assert requested.state is IDLE
-    assert requested.create_refused("create-1") is None
 
 
 def test_a_blocked_create_waits_for_the_stranger(requested: ResponseGuard) -> None:
-    requested.create_blocked("create-1", "strange", 1.0)
-    assert (requested.state, requested.waiting) == (BLOCKED, TURN)
+    assert not requested.create_blocked("create-9", "strange", 1.0)
+    assert requested.create_blocked("create-1", "strange", 1.0)
+    assert (requested.state, requested.waiting, requested.asked) == (BLOCKED, TURN, None)
+    assert requested.verdict("strange") is Refusal.CANCELLED_RESPONSE
     assert armed(requested) == {Timer.BLOCKED: 1.0 + requested.settings.created_limit_s}
     assert requested.done("strange", 2.0)
     assert requested.release(2.0) == [CreateResponse(1, 2, Purpose.TURN)]
+
+
+def test_another_s_end_unblocks_only_if_the_stranger_has_no_name(requested: ResponseGuard) -> None:
+    requested.create_blocked(None, "strange", 1.0)
+    assert not requested.done("other", 2.0)
+    assert requested.state is BLOCKED
+
+
+def test_the_end_of_any_unknown_response_unblocks_where_the_stranger_has_no_name(active: ResponseGuard) -> None:
+    active.done("r1", 1.0)
+    active.create(TURN, 1.0)
+    active.create_blocked(None, None, 2.0)
+    assert not active.done("r1", 3.0)
+    assert active.state is BLOCKED
+    assert active.stop(3.0) == []
+    assert active.done("other", 3.0)
+    assert [active.state] == [IDLE]
+
+
+def test_a_response_that_we_gave_up_can_block_and_is_not_cancelled_twice(cancelling: ResponseGuard) -> None:
+    cancelling.gave_up(5.0)
+    cancelling.create(TURN, 5.0)
+    cancelling.create_blocked("create-2", "r1", 6.0)
+    assert cancelling.stop(6.0) == []
+    assert cancelling.done("r1", 7.0)
+    assert cancelling.release(7.0) == [CreateResponse(1, 3, Purpose.TURN)]
+
+
+def test_the_stranger_may_be_announced_late(requested: ResponseGuard) -> None:
+    requested.create_blocked(None, "strange", 1.0)
+    assert requested.created("strange", None, 2.0) == []
+    assert (requested.state, requested.verdict("strange"), requested.waiting) == (ACTIVE, None, TURN)
+
+
+def test_nobody_asks_again_for_a_doomed_request_that_was_blocked(requested: ResponseGuard) -> None:
+    requested.stop(0.5)
+    requested.create_blocked(None, "strange", 1.0)
+    assert (requested.state, requested.waiting) == (BLOCKED, None)
 
 
 def test_a_blocking_response_can_be_cancelled_when_its_name_is_known(requested: ResponseGuard) -> None:
@@ -247,10 +333,20 @@ def test_a_session_that_ends_gives_back_what_was_wanted(active: ResponseGuard) -
     assert active.session_ended(2.0) is None
 
 
+def test_a_session_that_ends_with_a_response_of_the_model_s_own(guard: ResponseGuard) -> None:
+    guard.created("r1", None, 0.0)
+    assert guard.session_ended(1.0) == Request(Purpose.RETRY)
+
+
+def test_what_was_stopped_is_not_wanted_of_the_next_session(cancelling: ResponseGuard) -> None:
+    cancelling.unsent("cancel-r1", 2.5)
+    assert cancelling.session_ended(3.0) is None
+
+
 def test_without_a_session_there_is_nobody_to_tell(active: ResponseGuard) -> None:
     active.standing.session = None
-    [note] = active.stop(2.0)
-    assert isinstance(note, Note)
+    assert active.stop(2.0) == []
+    assert active.state is ACTIVE
 
 
 def test_abandoned_where_the_model_cancels() -> None:
@@ -258,3 +354,24 @@ def test_abandoned_where_the_model_cancels() -> None:
     guard.created("r1", None, 0.0)
     guard.abandon(1.0)
     assert (guard.state, guard.verdict("r1")) == (IDLE, Refusal.CANCELLED_RESPONSE)
+    guard.create(Request(Purpose.GREETING), 2.0)
+    guard.abandon(2.0)
+    assert guard.state is DOOMED  # a request of ours is ours to stop
+    guard.abandon(2.0)
+    assert guard.created("r2", 1, 3.0) == [CancelResponse(1, "r2")]
+
+
+def test_what_the_last_response_was_for(active: ResponseGuard) -> None:
+    assert active.latest is Purpose.TURN
+    active.done("r1", 2.0)
+    assert active.latest is Purpose.TURN
+    active.created("r2", None, 3.0)
+    assert [active.latest] == [None]
+
+
+def test_stopped_is_about_the_current_response(active: ResponseGuard) -> None:
+    assert not active.stopped
+    active.stop(2.0)
+    assert [active.stopped] == [True]
+    active.done("r1", 3.0)
+    assert not active.stopped

@@ -53,42 +53,71 @@ def test_a_session_that_nobody_waits_for(sessions: Sessions, session: int) -> No
     assert sessions.opening == 1
 
 
-def test_the_pause_doubles_with_each_failure_and_is_forgotten_by_success(sessions: Sessions) -> None:
+def test_the_pause_doubles_with_each_failure_and_is_forgotten_when_a_session_works(sessions: Sessions) -> None:
     delays = []
     for number in range(1, 5):
         [opened] = sessions.open(0.0)
         assert isinstance(opened, OpenSession)
         delays.append(opened.delay_s)
-        assert not sessions.lost(number)
+        assert not sessions.lost(number, 0.0)
     assert delays == [0.0, 0.25, 0.5, 1.0]
     sessions.open(0.0)
     assert sessions.deadlines.at(Timer.SESSION_READY) == 12.0
     sessions.ready(5)
+    sessions.take_over(0.0)
+    sessions.proved()
     assert sessions.open(0.0) == [OpenSession(6)]
+
+
+def test_a_session_that_is_lost_before_it_worked_is_a_failure_too(sessions: Sessions) -> None:
+    serve(sessions)
+    assert sessions.lost(1, 0.0)
+    assert sessions.open(0.0) == [OpenSession(2, 0.25)]
+    sessions.ready(2)
+    assert not sessions.lost(2, 0.0)
+    assert sessions.open(0.0) == [OpenSession(3, 0.5)]
+    sessions.ready(3)
+    sessions.take_over(0.0)
+    sessions.proved()
+    sessions.lost(3, 0.0)
+    assert sessions.open(0.0) == [OpenSession(4)]
+
+
+def test_the_pause_has_an_end(sessions: Sessions) -> None:
+    sessions.failures = 1000
+    assert sessions.open(0.0) == [OpenSession(1, 0.25 * 2**10)]
 
 
 def test_attempts_share_one_limit(sessions: Sessions) -> None:
     sessions.open(0.0)
-    sessions.lost(1)
+    sessions.lost(1, 0.0)
     sessions.open(9.0)
     assert sessions.deadlines.at(Timer.RECONNECT) == 15.0
+
+
+def test_the_limit_runs_from_the_loss_even_if_a_successor_is_being_opened(sessions: Sessions) -> None:
+    serve(sessions)
+    sessions.open(1.0)
+    assert sessions.deadlines.at(Timer.RECONNECT) is None
+    sessions.lost(1, 2.0)
+    assert sessions.deadlines.at(Timer.RECONNECT) == 17.0
 
 
 def test_losing_the_serving_the_spare_and_a_stranger(sessions: Sessions) -> None:
     serve(sessions)
     sessions.open(0.0)
     sessions.ready(2)
-    assert not sessions.lost(7)
-    assert not sessions.lost(2)
+    assert [sessions.is_known(session) for session in (1, 2, 7)] == [True, True, False]
+    assert [sessions.coming, sessions.lost(2, 0.0), sessions.coming] == [True, False, False]
     assert sessions.spare is None
-    assert sessions.lost(1)
+    assert sessions.lost(1, 0.0)
     assert (sessions.standing.session, sessions.deadlines.at(Timer.SESSION_AGE)) == (None, None)
 
 
 def test_an_opening_that_takes_too_long_is_closed(sessions: Sessions) -> None:
-    assert sessions.give_up_opening() == []
+    assert sessions.give_up_opening(0.0) == []
     sessions.open(0.0)
-    assert sessions.give_up_opening() == [CloseSession(1)]
+    assert sessions.give_up_opening(10.0) == [CloseSession(1)]
     assert sessions.opening is None
 
 

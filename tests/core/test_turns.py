@@ -4,7 +4,7 @@ from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
 from trio_voice.core.states import TurnState
-from trio_voice.core.turns import CallerTurn
+from trio_voice.core.turns import MOST_ITEMS, CallerTurn
 
 QUIET, SPEAKING, ENDING, COMMITTING, OWED = TurnState
 
@@ -29,7 +29,7 @@ def test_spoken_ended_committed(turn: CallerTurn) -> None:
     assert where(turn) == (OWED, {})
     turn.asked(2.25)
     assert where(turn) == (OWED, {Timer.WATCHDOG: 5.25})
-    turn.answered()
+    turn.dropped()
     assert where(turn) == (QUIET, {})
 
 
@@ -51,7 +51,7 @@ def test_speech_that_resumes_continues_the_turn(turn: CallerTurn) -> None:
     turn.speech_stopped(3.0)
     turn.committed("u2")
     assert turn.ended(3.25)
-    assert turn.items == ["u1", "u2"]
+    assert list(turn.items) == ["u1", "u2"]
 
 
 def test_a_report_of_silence_that_fits_nothing(turn: CallerTurn) -> None:
@@ -59,25 +59,41 @@ def test_a_report_of_silence_that_fits_nothing(turn: CallerTurn) -> None:
     assert where(turn) == (QUIET, {})
 
 
-def test_a_commit_without_speech_is_a_turn_and_a_second_one_is_none(turn: CallerTurn) -> None:
+def test_a_commit_without_speech_is_a_turn_and_so_is_another_one_before_the_reply(turn: CallerTurn) -> None:
     assert turn.committed("u1")
-    assert not turn.committed("u1")
+    assert turn.committed("u2")
     assert turn.standing.turn is OWED
 
 
-def test_an_answer_to_nothing_leaves_the_caller_speaking(turn: CallerTurn) -> None:
+def test_a_cough_is_remembered_by_its_item(turn: CallerTurn) -> None:
     turn.speech_started(1.0)
-    turn.answered()
-    assert turn.standing.turn is SPEAKING
+    assert turn.coughed("u1") == []
+    assert where(turn) == (QUIET, {})
+    assert [turn.was_cough(item) for item in ("u1", "u2")] == [True, False]
 
 
-def test_the_watchdog_looks_after_an_owed_turn_only(turn: CallerTurn) -> None:
-    turn.asked(1.0)
-    assert turn.deadlines.next_at is None
+def test_what_was_committed_of_a_cough_already(turn: CallerTurn) -> None:
+    turn.speech_started(1.0)
+    turn.committed("u1")
+    assert turn.coughed("u2") == ["u1"]
+    assert list(turn.items) == []
+
+
+def test_speech_without_end_is_over_at_its_limit(turn: CallerTurn) -> None:
+    turn.speech_started(1.0)
+    assert not turn.ended(61.0)
+    assert where(turn) == (COMMITTING, {Timer.COMMIT: 62.0})
 
 
 def test_a_dropped_turn_is_forgotten(turn: CallerTurn) -> None:
     turn.committed("u1")
     turn.asked_again = 2
     turn.dropped()
-    assert (turn.items, turn.asked_again, turn.standing.turn) == ([], 0, QUIET)
+    assert (list(turn.items), turn.asked_again, turn.standing.turn) == ([], 0, QUIET)
+
+
+def test_the_items_of_a_turn_are_bounded(turn: CallerTurn) -> None:
+    turn.speech_started(0.0)
+    for number in range(MOST_ITEMS + 1):
+        turn.committed(f"u{number}")
+    assert list(turn.items) == [f"u{number}" for number in range(1, MOST_ITEMS + 1)]

@@ -1,8 +1,8 @@
 """What happened: facts in the past tense, frozen. Nothing else goes into a `Call`.
 
 Every event of the model carries `session`, the number of the Realtime session that it came from, so that a stale session's
-events are dropped by comparison. Durations are milliseconds, levels dBFS, audio is bytes in the call's own encoding
-(mu-law: 8 bytes a millisecond).
+events are dropped by comparison (`ModelEvent`). Durations are milliseconds, levels dBFS, audio is bytes in the call's own
+encoding (mu-law: 8 bytes a millisecond).
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ class ItemKind(Enum):
 @frozen
 class Event:
     """The base of all events."""
+
+
+@frozen
+class ModelEvent(Event):
+    """Something that the serving session's model said or did; dropped when `session` does not serve any more."""
+
+    session: int
 
 
 # --- from the caller's leg ---------------------------------------------------------------------------------------------
@@ -98,68 +105,61 @@ class SessionLost(Event):
 
 
 @frozen
-class SpeechStarted(Event):
+class SpeechStarted(ModelEvent):
     """The model's voice detector heard the caller begin to speak; `at_ms` is on the clock of appended audio."""
 
-    session: int
     item_id: str
     at_ms: int = 0
 
 
 @frozen
-class SpeechStopped(Event):
+class SpeechStopped(ModelEvent):
     """The model's voice detector heard the caller fall silent; `at_ms` is on the clock of appended audio."""
 
-    session: int
     item_id: str
     at_ms: int = 0
 
 
 @frozen
-class TurnCommitted(Event):
+class TurnCommitted(ModelEvent):
     """The caller's utterance became the conversation item `item_id`."""
 
-    session: int
     item_id: str
 
 
 @frozen
-class CallerTranscribed(Event):
+class CallerTranscribed(ModelEvent):
     """What the caller said in item `item_id`, as text. It comes at any time, and not in the order of the turns."""
 
-    session: int
     item_id: str
     text: str
 
 
 @frozen
-class ResponseCreated(Event):
+class ResponseCreated(ModelEvent):
     """A response began.
 
     `request` is the number that we sent in the request's metadata; None if the peer does not echo it, or made the response by
     itself.
     """
 
-    session: int
     response_id: str
     request: int | None = None
 
 
 @frozen
-class ItemAdded(Event):
+class ItemAdded(ModelEvent):
     """A response opened an output item."""
 
-    session: int
     response_id: str
     item_id: str
     kind: ItemKind = ItemKind.MESSAGE
 
 
 @frozen
-class ModelAudio(Event):
+class ModelAudio(ModelEvent):
     """A piece of a response's speech, of any length; `level_dbfs` is its level, for the echo guard."""
 
-    session: int
     response_id: str
     item_id: str
     audio: bytes = field(repr=size_of)
@@ -167,19 +167,17 @@ class ModelAudio(Event):
 
 
 @frozen
-class ModelAudioEnded(Event):
+class ModelAudioEnded(ModelEvent):
     """The item's speech is complete (as generated; the caller may still be hearing it)."""
 
-    session: int
     response_id: str
     item_id: str
 
 
 @frozen
-class ModelTranscript(Event):
+class ModelTranscript(ModelEvent):
     """Text of a response's speech: a piece of it, or, with `final`, the whole."""
 
-    session: int
     response_id: str
     item_id: str
     text: str
@@ -187,10 +185,9 @@ class ModelTranscript(Event):
 
 
 @frozen
-class ToolCalled(Event):
+class ToolCalled(ModelEvent):
     """A response asks for a tool, with complete arguments (JSON text)."""
 
-    session: int
     response_id: str
     item_id: str
     tool_call_id: str
@@ -199,10 +196,9 @@ class ToolCalled(Event):
 
 
 @frozen
-class ResponseDone(Event):
+class ResponseDone(ModelEvent):
     """A response is over. `error_code` and `error_message` come with status failed, `reason` with cancelled and incomplete."""
 
-    session: int
     response_id: str
     status: ResponseStatus
     reason: str | None = None
@@ -211,29 +207,26 @@ class ResponseDone(Event):
 
 
 @frozen
-class ItemTruncated(Event):
+class ItemTruncated(ModelEvent):
     """The model confirms that an item now ends at `audio_end_ms`."""
 
-    session: int
     item_id: str
     audio_end_ms: int
 
 
 @frozen
-class ModelErred(Event):
+class ModelErred(ModelEvent):
     """An `error` event. `event_id` is the id of the command of ours that caused it, where the peer says so."""
 
-    session: int
     code: str | None
     message: str
     event_id: str | None = None
 
 
 @frozen
-class SendFailed(Event):
+class SendFailed(ModelEvent):
     """A command could not be sent to session `session`; `event_id` is the command's `event_id`."""
 
-    session: int
     event_id: str
 
 

@@ -36,7 +36,7 @@ class BargeInGate:
     floor: NoiseFloor = field(factory=NoiseFloor, init=False)
     echo: EchoGuard = field(factory=EchoGuard, init=False)
     denied: Refusal | None = field(default=None, init=False)
-    turns_spoken: int = field(default=0, init=False)
+    caller_has_spoken: bool = field(default=False, init=False)
     _recent: deque[float] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
     _louder: deque[bool] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
     _cooldown_until: float = field(default=float("-inf"), init=False)
@@ -59,7 +59,7 @@ class BargeInGate:
             return Refusal.NOT_CALIBRATED
         if now < self._cooldown_until:
             return Refusal.COOLDOWN
-        if settings.require_user_has_spoken and not self.turns_spoken:
+        if settings.require_user_has_spoken and not self.caller_has_spoken:
             return Refusal.NOT_SPOKEN_YET
         wanted_db = settings.barge_in_min_level_db
         if wanted_db is not None and self._recent and max(self._recent) < self.floor.dbfs + wanted_db:
@@ -69,6 +69,5 @@ class BargeInGate:
         return None
 
     def acted(self, now: float) -> None:
-        """A barge-in took effect."""
-        self.denied = None
+        """A barge-in cut the agent off."""
         self._cooldown_until = now + self.settings.cancel_cooldown_s

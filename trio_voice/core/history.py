@@ -11,6 +11,7 @@ from collections import OrderedDict
 from attrs import define, field
 
 LONGEST = 200
+LONGEST_TEXT = 4000
 
 
 @define
@@ -21,26 +22,31 @@ class _Entry:
 
 @define
 class History:
-    """Entries in the order of the conversation, one per item; at most 200, the oldest go first."""
+    """Entries in the order of the conversation, one per item; at most 200 of at most 4000 characters, the oldest go first."""
 
     _entries: OrderedDict[str, _Entry] = field(factory=OrderedDict, init=False)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._entries
 
     def caller_spoke(self, item_id: str) -> None:
         """A turn of the caller's was committed; its words may come later, or never."""
         self._entry(item_id, "user")
 
     def transcribed(self, item_id: str, text: str) -> None:
-        """The words of a caller's turn."""
-        self._entry(item_id, "user").text = text
+        """The words of a caller's turn; those of an item that is not in the conversation (any more) are ignored."""
+        entry = self._entries.get(item_id)
+        if entry is not None:
+            entry.text = text[:LONGEST_TEXT]
 
     def agent_said(self, item_id: str, text: str, *, final: bool) -> None:
         """A piece of the agent's words, or, when `final`, all of them."""
         entry = self._entry(item_id, "assistant")
-        entry.text = text if final else entry.text + text
+        entry.text = (text if final else entry.text + text)[:LONGEST_TEXT]
 
     def noted(self, item_id: str, role: str, text: str) -> None:
         """A message that was put into the conversation as text."""
-        self._entry(item_id, role).text = text
+        self._entry(item_id, role).text = text[:LONGEST_TEXT]
 
     def cut(self, item_id: str, heard_ms: int, received_ms: int) -> None:
         """An item was heard only in part: keep that share of its words, to the last whole one."""

@@ -12,8 +12,14 @@ flush just as if they had been played: an echo of an old generation is a fact ab
 Audio that comes when the buffer has run dry begins a new *run*: it starts when it arrives, not when the last run ended. With a
 carrier that has no marks the clock alone tells, and a deadline takes the place of the last echo.
 
+A mark that is not echoed in time tells nothing but that this carrier loses marks: then the clock alone is believed, up to where
+it stands.
+
 A playback can be *held* (a barge-in that is not confirmed yet): the carrier's buffer is flushed, what was not heard is kept here,
 and what the model still produces is added to it. Then it is either dropped, or resumed from where it was cut.
+
+A model that never stops talking would fill any buffer: carriers discard what is more than ten minutes ahead. `overfull` says when
+to stop it.
 """
 
 from __future__ import annotations
@@ -27,6 +33,9 @@ from trio_voice.core.commands import ClearPlayback, Command, PlayAudio, SendMark
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.events import ModelAudio
 from trio_voice.core.settings import CallSettings
+
+LEVEL_WINDOW_MS = 300
+LONGEST_LINE_PIECES = 20_000
 
 
 class Flow(Enum):
@@ -99,7 +108,7 @@ class _Mark:
 
 @define
 class Playback:
-    """The ledger of one call's playback. `bytes_per_ms` is 8 for G.711."""
+    """The ledger of one call's playback. `marks`: the carrier echoes marks; `bytes_per_ms` is 8 for G.711."""
 
     settings: CallSettings
     deadlines: Deadlines
@@ -121,7 +130,14 @@ class Playback:
     @property
     def speaking(self) -> bool:
         """Something was sent that the caller has not been confirmed to have heard, or something is held."""
-        return self._confirmed < self._total
+        return self._confirmed < self._total or self.flow is Flow.HELD
+
+    @property
+    def overfull(self) -> bool:
+        """More is ahead of the caller's ear than anybody would listen to."""
+        ahead = self._total - self._confirmed
+        limit = self.settings.unheard_limit_s * 1000 * self.bytes_per_ms
+        return ahead > limit or len(self._pieces) > LONGEST_LINE_PIECES
 
     def heard_ms(self, item_id: str, now: float) -> int:
         """How much of an item the caller has heard; 0 for an item that is not on the line."""
@@ -132,18 +148,19 @@ class Playback:
         """When all that was sent will have been heard, in seconds on the call's clock."""
         return max(now, self._end_at(self._runs[-1])) if self._runs else now
 
-    def level_dbfs(self, now: float, over_ms: int = 300) -> float | None:
-        """The loudest of what the caller heard in the last `over_ms`; None when nothing played."""
+    def level_dbfs(self, now: float) -> float | None:
+        """The loudest of what the caller heard in the last 300 ms; None when nothing played."""
         position = self._position(now)
-        since = position - over_ms * self.bytes_per_ms
-        return max(
-            (
-                piece.level_dbfs
-                for piece in self._pieces
-                if piece.begin < position and piece.end > since and piece.level_dbfs is not None
-            ),
-            default=None,
-        )
+        self._forget_before(position)
+        since = position - LEVEL_WINDOW_MS * self.bytes_per_ms
+        loudest: float | None = None
+        for piece in self._pieces:
+            if piece.begin >= position:
+                break
+            level_dbfs = piece.level_dbfs
+            if level_dbfs is not None and piece.end > since and (loudest is None or level_dbfs > loudest):
+                loudest = level_dbfs
+        return loudest
 
     def has_audio_of(self, response_id: str) -> bool:
         """Something of this response is on the line (or was, until the caller had heard all of it and more)."""
@@ -154,6 +171,8 @@ class Playback:
     def play(self, event: ModelAudio, now: float) -> list[Command]:
         """Put audio on the line; marks follow it at the set distance."""
         response_id, item_id, audio, level_dbfs = event.response_id, event.item_id, event.audio, event.level_dbfs
+        if not audio:
+            return []
         item = self._item(item_id)
         if item is None:
             item = _Item(event.session, response_id, item_id)
@@ -195,14 +214,12 @@ class Playback:
         self._arm(now)
         return True
 
-    def mark_overdue(self, now: float) -> None:
-        """The first pending mark should have come long ago: take it as played."""
-        if self._pending:
-            self.marked(self._pending[0].name, now)
-
     def clock_passed(self, now: float) -> None:
-        """Without marks: what should have been heard by now has been heard."""
-        self._hear_until(self._position(now), now)
+        """No echo comes, or none came: what should have been heard by now has been heard."""
+        position = max(self._clock_position(now), self._pending[0].at if self._pending else 0)
+        while self._pending and self._pending[0].at <= position:
+            self._pending.popleft()
+        self._confirm(position)
         self._arm(now)
 
     # --- what is not to be heard
@@ -260,16 +277,18 @@ class Playback:
         return next((item for item in self._items if item.item_id == item_id), None)
 
     def _position(self, now: float) -> int:
-        """How far on the line the caller has heard."""
+        """How far on the line the caller has heard: by the clock, but not past a mark that has not been echoed."""
+        position = self._clock_position(now)
+        return min(position, self._pending[0].at) if self._pending else position
+
+    def _clock_position(self, now: float) -> int:
         position = self._confirmed
-        if self.flow is Flow.HELD:
-            return position
         for run in self._runs:
             if now <= run.start_at:
                 break
             played = int((now - run.start_at) * 1000 * self.bytes_per_ms + 1e-6)
             position = max(position, min(run.end, run.begin + played))
-        return min(position, self._pending[0].at) if self._pending else position
+        return position
 
     def _end_at(self, run: _Run) -> float:
         return run.start_at + (run.end - run.begin) / (1000 * self.bytes_per_ms)
@@ -308,9 +327,8 @@ class Playback:
         return [SendMark(mark.name)]
 
     def _hear_until(self, position: int, now: float) -> None:
-        self._confirmed = max(self._confirmed, position)
-        while self._runs and self._runs[0].end <= self._confirmed:
-            self._runs.popleft()
+        """The caller has heard exactly so far at this moment: what follows is dated from here."""
+        self._confirm(position)
         start_at = now
         for run in self._runs:
             if run.begin < self._confirmed:
@@ -318,10 +336,20 @@ class Playback:
             else:
                 run.start_at = max(run.start_at, start_at)
             start_at = self._end_at(run)
-        while self._pieces and self._pieces[0].end < self._confirmed - 1000 * self.bytes_per_ms:
-            self._pieces.popleft()
+
+    def _confirm(self, position: int) -> None:
+        """The caller has heard at least so far: forget what nobody will ask about any more."""
+        self._confirmed = max(self._confirmed, position)
+        while self._runs and self._runs[0].end <= self._confirmed:
+            self._runs.popleft()
+        self._forget_before(self._confirmed)
         while len(self._items) > 1 and self._items[0].ended and self._items[0].spans[-1][1] <= self._confirmed:
             self._items.popleft()
+
+    def _forget_before(self, position: int) -> None:
+        """Positions never go back within a generation, so what is behind this one is neither resumed nor the echo's reference."""
+        while self._pieces and self._pieces[0].end <= position - LEVEL_WINDOW_MS * self.bytes_per_ms:
+            self._pieces.popleft()
 
     def _new_generation(self) -> None:
         self._generation += 1

@@ -1,8 +1,11 @@
 """The model's sessions, as numbers.
 
 At most two sessions exist at a time: the one that *serves* (`standing.session`) and one that is being *opened* to take its place,
-because the other was lost or is about to expire. Numbers only grow. An event that carries another number than the serving
-session's is stale and is dropped by comparison.
+because the other was lost or is about to expire. One that is open and waits for its turn is the *spare*. Numbers only grow. An
+event that carries another number than the serving session's is stale and is dropped by comparison.
+
+A session has proved itself once a response began in it. One that is lost before counts as a failure, so that a peer that accepts
+every session and drops it at once is met with growing pauses, too.
 
 While none serves, the caller's voice is kept here, up to a bound, oldest dropped first.
 """
@@ -29,19 +32,21 @@ class Sessions:
     bytes_per_ms: int = 8
     opening: int | None = field(default=None, init=False)
     spare: int | None = field(default=None, init=False)
+    failures: int = field(default=0, init=False)
+    replaced: int = field(default=0, init=False)
     _last: int = field(default=0, init=False)
-    _failures: int = field(default=0, init=False)
+    _proved: bool = field(default=False, init=False)
     _gap: deque[bytes] = field(factory=deque, init=False)
     _gap_bytes: int = field(default=0, init=False)
 
     def open(self, now: float) -> list[Command]:
         """Open the next session; after failures with a pause that doubles with each."""
-        delay_s = self.settings.reconnect_backoff_s * 2 ** min(self._failures - 1, 10) if self._failures else 0.0
+        delay_s = self.settings.reconnect_backoff_s * 2 ** min(self.failures - 1, 10) if self.failures else 0.0
         self._last += 1
         self.opening = self._last
+        if self.standing.session is None:
+            self._limit_the_gap(now)
         self.deadlines.set(Timer.SESSION_READY, now + delay_s + self.settings.session_ready_limit_s)
-        if self.standing.session is None and self.deadlines.at(Timer.RECONNECT) is None:
-            self.deadlines.set(Timer.RECONNECT, now + self.settings.reconnect_limit_s)
         return [OpenSession(self._last, delay_s)]
 
     def ready(self, session: int) -> bool:
@@ -50,7 +55,6 @@ class Sessions:
             return False
         self.opening = None
         self.spare = session
-        self._failures = 0
         self.deadlines.cancel(Timer.SESSION_READY)
         return True
 
@@ -62,6 +66,7 @@ class Sessions:
             out.append(CloseSession(self.standing.session))
         session, self.spare = self.spare, None
         self.standing.session = session
+        self._proved = False
         self.deadlines.cancel(Timer.RECONNECT)
         self.deadlines.set(Timer.SESSION_AGE, now + self.settings.session_age_limit_s)
         return out
@@ -74,26 +79,43 @@ class Sessions:
         self._gap_bytes = 0
         return out
 
-    def lost(self, session: int) -> bool:
+    def proved(self) -> None:
+        """A response began in the serving session: it works."""
+        self._proved = True
+        self.failures = 0
+        self.replaced = 0
+
+    def is_known(self, session: int) -> bool:
+        """Whether this session is any of the two."""
+        return session in (self.standing.session, self.opening, self.spare)
+
+    @property
+    def coming(self) -> bool:
+        """A session is being opened, or is open and waits for its turn."""
+        return self.opening is not None or self.spare is not None
+
+    def lost(self, session: int, now: float) -> bool:
         """A session is gone; tells whether it was the serving one."""
-        if session == self.opening:
-            self.opening = None
-            self._failures += 1
-            self.deadlines.cancel(Timer.SESSION_READY)
-        if session == self.spare:
-            self.spare = None
         if session != self.standing.session:
+            if session == self.opening:
+                self.opening = None
+                self.deadlines.cancel(Timer.SESSION_READY)
+            else:
+                self.spare = None
+            self.failures += 1
             return False
         self.standing.session = None
+        self.failures += not self._proved
         self.deadlines.cancel(Timer.SESSION_AGE)
+        self._limit_the_gap(now)
         return True
 
-    def give_up_opening(self) -> list[Command]:
+    def give_up_opening(self, now: float) -> list[Command]:
         """The session that is being opened takes too long."""
         if self.opening is None:
             return []
         late = self.opening
-        self.lost(late)
+        self.lost(late, now)
         return [CloseSession(late)]
 
     def keep(self, audio: bytes) -> None:
@@ -102,3 +124,8 @@ class Sessions:
         self._gap_bytes += len(audio)
         while self._gap_bytes > self.settings.gap_audio_ms * self.bytes_per_ms:
             self._gap_bytes -= len(self._gap.popleft())
+
+    def _limit_the_gap(self, now: float) -> None:
+        """From the moment when no session serves, however many attempts are made."""
+        if self.deadlines.at(Timer.RECONNECT) is None:
+            self.deadlines.set(Timer.RECONNECT, now + self.settings.reconnect_limit_s)

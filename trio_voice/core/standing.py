@@ -1,4 +1,4 @@
-"""The three state variables of a call, in one place, so that nothing can disagree with them."""
+"""The state variables of a call, in one place, so that nothing can disagree with them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from trio_voice.core.states import CallState, TurnState
 
 @define
 class Standing:
-    """Where a call stands. `session` is the number of the Realtime session that may be talked to; None while there is none."""
+    """Where a call stands.
+
+    `session` is the number of the Realtime session that may be talked to; None while there is none. `end_reason` says why the
+    call is ending, while it is.
+    """
 
     call: CallState = CallState.CONNECTING
     turn: TurnState = TurnState.QUIET
     session: int | None = None
     calibrated: bool = False
+    end_reason: str = ""

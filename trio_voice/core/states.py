@@ -19,14 +19,15 @@ and the sixth is what a peer that disagrees with us forces:
 
     BLOCKED     our create was refused because a response is active that we were never told of; we wait for its end
 
-The signals are what can happen to it. Those ending in `_SENT` are ours: sending one in a state where the table has no
-transition is a bug in trio-voice (`LocalProtocolError`). The others come from the peer, from the socket or from a deadline:
-where the table has no transition, the peer broke its protocol (`RemoteProtocolError`): it is journalled, the session is replaced,
-and the call goes on.
+The signals are what happens to it. A cell of the table is the state that follows, or whose fault it is that we came there:
 
-Before a signal reaches the table it is matched by response id, as the wire's order is not the machine's: `response.done` of a
+    OURS     trio-voice signalled what cannot be, a bug (`LocalProtocolError`)
+    PEERS    the model broke its protocol (`RemoteProtocolError`): journalled, the session is replaced, and the call goes on
+
+What the peer says is matched before it becomes a signal, because the wire's order is not the machine's: `response.done` of a
 cancelled response may come after the next `response.created`, and a duplicate or a straggler names a response that is already
-remembered as over. Those never become signals. A deadline leads out of every state but IDLE (GIVEN_UP; from ACTIVE by way of a
+remembered as over. A report about another response, another request or another cancel than the current one is dropped there,
+which is why so few cells are the peer's fault. A deadline leads out of every state but IDLE (GIVEN_UP; from ACTIVE by way of a
 cancel).
 
 A cancel that could not be sent goes back to ACTIVE, so that the next barge-in may cancel again; one that was sent is never sent
@@ -115,14 +116,14 @@ _ROWS: Mapping[Signal, tuple[Cell, ...]] = {
     #                       IDLE   REQUESTED  DOOMED  ACTIVE  CANCELLING  BLOCKED
     Signal.CREATE_SENT:    (_REQ,  OURS,      OURS,   OURS,   OURS,       OURS),
     Signal.CREATED:        (_ACT,  _ACT,      _ACT,   PEERS,  PEERS,      _ACT),
-    Signal.DOOMED:         (OURS,  _DOOM,     _DOOM,  OURS,   OURS,       _BLOCK),
+    Signal.DOOMED:         (OURS,  _DOOM,     OURS,   OURS,   OURS,       OURS),
     Signal.CANCEL_SENT:    (OURS,  OURS,      OURS,   _CANC,  OURS,       _CANC),
-    Signal.DONE:           (_IDLE, _REQ,      _DOOM,  _IDLE,  _IDLE,      _IDLE),
-    Signal.CREATE_REFUSED: (_IDLE, _IDLE,     _IDLE,  _ACT,   _CANC,      _BLOCK),
-    Signal.CREATE_BLOCKED: (_IDLE, _BLOCK,    _BLOCK, _ACT,   _CANC,      _BLOCK),
-    Signal.CANCEL_REFUSED: (_IDLE, _REQ,      _DOOM,  _ACT,   _IDLE,      _BLOCK),
-    Signal.CREATE_UNSENT:  (_IDLE, _IDLE,     _IDLE,  _ACT,   _CANC,      _BLOCK),
-    Signal.CANCEL_UNSENT:  (_IDLE, _REQ,      _DOOM,  _ACT,   _ACT,       _BLOCK),
+    Signal.DONE:           (OURS,  OURS,      OURS,   _IDLE,  _IDLE,      _IDLE),
+    Signal.CREATE_REFUSED: (OURS,  _IDLE,     _IDLE,  OURS,   OURS,       OURS),
+    Signal.CREATE_BLOCKED: (OURS,  _BLOCK,    _BLOCK, OURS,   OURS,       OURS),
+    Signal.CANCEL_REFUSED: (OURS,  OURS,      OURS,   OURS,   _IDLE,      OURS),
+    Signal.CREATE_UNSENT:  (OURS,  _IDLE,     _IDLE,  OURS,   OURS,       OURS),
+    Signal.CANCEL_UNSENT:  (OURS,  OURS,      OURS,   OURS,   _ACT,       OURS),
     Signal.GIVEN_UP:       (OURS,  _IDLE,     _IDLE,  OURS,   _IDLE,      _IDLE),
     Signal.SESSION_ENDED:  (_IDLE, _IDLE,     _IDLE,  _IDLE,  _IDLE,      _IDLE),
 }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from collections import deque
 
-from trio_voice.core.commands import AddText, Command, Note, RunTool, SendToolResult
+from attrs import define, field, frozen
+
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.events import ToolCalled
 from trio_voice.core.settings import CallSettings
-from trio_voice.core.standing import Standing
+
+MOST_AT_ONCE = 32
+REMEMBERED = 64
 
 
-@define
-class _Running:
+@frozen
+class ToolCall:
+    """A tool call that has not been answered."""
+
     session: int
     name: str
     due_at: float
@@ -20,13 +25,13 @@ class _Running:
 
 @define
 class ToolCalls:
-    """The tool calls that have not been answered. `owed` tells that outputs were sent and no reply to them was asked for yet."""
+    """The tool calls that have not been answered, and whether the model is owed the word to go on."""
 
     settings: CallSettings
-    standing: Standing
     deadlines: Deadlines
-    _running: dict[str, _Running] = field(factory=dict, init=False)
-    _answered: int = field(default=0, init=False)
+    reply_owed: bool = field(default=False, init=False)
+    _running: dict[str, ToolCall] = field(factory=dict, init=False)
+    _known: deque[str] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
 
     @property
     def running(self) -> bool:
@@ -34,42 +39,38 @@ class ToolCalls:
         return bool(self._running)
 
     @property
-    def reply_owed(self) -> bool:
-        """All tools have finished and the model has not been asked to go on."""
-        return bool(self._answered) and not self._running
+    def busy(self) -> bool:
+        """A tool runs, or the model has not been asked to go on with what they said."""
+        return bool(self._running) or self.reply_owed
 
-    def called(self, event: ToolCalled, now: float) -> list[Command]:
-        """Run a tool; a call that is running already is not run again."""
-        if event.tool_call_id in self._running:
-            return []
-        self._running[event.tool_call_id] = _Running(event.session, event.name, now + self.settings.tool_limit_s)
-        self._arm()
-        return [RunTool(event.tool_call_id, event.name, event.arguments)]
+    @property
+    def full(self) -> bool:
+        """No more tools are run at the same time."""
+        return len(self._running) >= MOST_AT_ONCE
 
-    def finished(self, tool_call_id: str, output: str, number: int) -> list[Command]:
-        """A tool answered (or is taken as failed): hand its output to the model. `number` counts added texts."""
-        running = self._running.pop(tool_call_id, None)
+    def called(self, event: ToolCalled, now: float) -> bool:
+        """Take a call in; False for one that was taken in before."""
+        if event.tool_call_id in self._known:
+            return False
+        self._known.append(event.tool_call_id)
+        self._running[event.tool_call_id] = ToolCall(event.session, event.name, now + self.settings.tool_limit_s)
         self._arm()
-        if running is None:
-            return [Note(f"the answer of tool call {tool_call_id} came too late and is dropped")]
-        self._answered += 1
-        session = self.standing.session
-        if session == running.session:
-            return [SendToolResult(session, tool_call_id, output)]
-        if session is not None:  # the session that asked is gone, and its successor does not know the call
-            return [AddText(session, number, "system", f"Result of {running.name}: {output}")]
-        return []
+        return True
+
+    def finished(self, tool_call_id: str) -> ToolCall | None:
+        """A tool answered, or is taken as failed; None when nobody waits for it (any more)."""
+        call = self._running.pop(tool_call_id, None)
+        if call is not None:
+            self.reply_owed = True
+            self._arm()
+        return call
 
     def overdue(self, now: float) -> list[str]:
         """The ids of the calls whose time is up."""
-        return [tool_call_id for tool_call_id, running in self._running.items() if running.due_at <= now]
-
-    def replied(self) -> None:
-        """A reply to the outputs was asked for."""
-        self._answered = 0
+        return [tool_call_id for tool_call_id, call in self._running.items() if call.due_at <= now]
 
     def _arm(self) -> None:
         if self._running:
-            self.deadlines.set(Timer.TOOL, min(running.due_at for running in self._running.values()))
+            self.deadlines.set(Timer.TOOL, min(call.due_at for call in self._running.values()))
         else:
             self.deadlines.cancel(Timer.TOOL)

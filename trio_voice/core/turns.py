@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from attrs import define, field
 
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
 from trio_voice.core.states import TurnState
+
+MOST_ITEMS = 32
 
 
 @define
@@ -17,8 +21,9 @@ class CallerTurn:
     settings: CallSettings
     standing: Standing
     deadlines: Deadlines
-    items: list[str] = field(factory=list, init=False)
+    items: deque[str] = field(factory=lambda: deque(maxlen=MOST_ITEMS), init=False)
     asked_again: int = field(default=0, init=False)
+    _cough: str | None = field(default=None, init=False)
 
     def speech_started(self, now: float) -> None:
         """The caller speaks; an utterance that had ended but was not answered yet goes on."""
@@ -33,12 +38,21 @@ class CallerTurn:
         self.deadlines.set(Timer.TURN_END, now + self.settings.turn_end_s)
         return True
 
+    def coughed(self, item_id: str) -> list[str]:
+        """What was heard was too short to be words: the turn is dropped. Returns the items that were committed of it already."""
+        committed = list(self.items)
+        self.dropped()
+        self._cough = item_id
+        return committed
+
+    def was_cough(self, item_id: str) -> bool:
+        """Whether an item that is committed now is what was taken for a cough."""
+        return item_id == self._cough
+
     def committed(self, item_id: str) -> bool:
         """The model took the utterance into the conversation; True when a reply is to be asked for at once."""
-        if item_id in self.items:
-            return False
         self.items.append(item_id)
-        if self.standing.turn not in (TurnState.COMMITTING, TurnState.QUIET):
+        if self.standing.turn in (TurnState.SPEAKING, TurnState.ENDING):
             return False
         self._enter(TurnState.OWED)
         return True
@@ -54,13 +68,7 @@ class CallerTurn:
 
     def asked(self, now: float) -> None:
         """A reply has been asked for (or its request waits): from now on the watchdog looks after it."""
-        if self.standing.turn is TurnState.OWED:
-            self.deadlines.set(Timer.WATCHDOG, now + self.settings.watchdog_s)
-
-    def answered(self) -> None:
-        """A response to the turn began."""
-        if self.standing.turn is TurnState.OWED:
-            self.dropped()
+        self.deadlines.set(Timer.WATCHDOG, now + self.settings.watchdog_s)
 
     def dropped(self) -> None:
         """The turn is over, answered or not."""

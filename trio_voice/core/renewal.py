@@ -1,0 +1,114 @@
+"""The model's sessions: one serves, is lost or renewed, and the next takes over."""
+
+from __future__ import annotations
+
+from trio_voice.core.announcements import ANNOUNCED
+from trio_voice.core.commands import CloseSession, Discard, Note, Purpose, Refusal
+from trio_voice.core.cutting import forget_silent_items
+from trio_voice.core.deadlines import Timer
+from trio_voice.core.ending import apologise, close
+from trio_voice.core.events import OutboxOverran, SessionLost, SessionReady
+from trio_voice.core.parts import Parts
+from trio_voice.core.playback import Flow
+from trio_voice.core.response import EXEMPT, Request
+from trio_voice.core.states import CallState, TurnState
+
+
+def on_session_ready(parts: Parts, event: SessionReady, _now: float) -> None:
+    """The session that is being opened waits as the spare until it may take over."""
+    if not parts.sessions.ready(event.session):
+        parts.do(Discard(Refusal.STALE_SESSION))
+
+
+def on_session_lost(parts: Parts, event: SessionLost, now: float) -> None:
+    """Go on with what is there, and open another, unless no retry can help."""
+    sessions = parts.sessions
+    if not sessions.is_known(event.session):
+        parts.do(Discard(Refusal.STALE_SESSION))
+        return
+    if sessions.lost(event.session, now):
+        _go_on_without(parts, now)
+    if parts.standing.call is CallState.LEAVING or sessions.coming:
+        return
+    if event.retryable:
+        parts.do(*sessions.open(now))
+    elif parts.standing.session is None:
+        apologise(parts, f"the model is not available: {event.reason}", now)
+    else:
+        parts.do(Note(f"the session cannot be renewed: {event.reason}"))
+
+
+def on_outbox_overran(parts: Parts, event: OutboxOverran, now: float) -> None:
+    """A peer does not read: without the caller the call is over, without the model another session may do."""
+    if event.leg == "caller":
+        close(parts, "the carrier does not read")
+    else:
+        replace(parts, now)
+
+
+def replace(parts: Parts, now: float) -> None:
+    """The serving session cannot be worked with: close it and go on in another. A second one in a row ends the call."""
+    session = parts.standing.session
+    if session is None or parts.standing.call is CallState.LEAVING:
+        return
+    parts.sessions.replaced += 1
+    if parts.sessions.replaced > 1:
+        apologise(parts, "the model does not answer", now)
+        return
+    parts.do(CloseSession(session))
+    on_session_lost(parts, SessionLost(session, "replaced"), now)
+
+
+def _go_on_without(parts: Parts, now: float) -> None:
+    """The serving session is gone: what is being heard goes on, and what was owed is asked of the next."""
+    guard, playback = parts.guard, parts.playback
+    begun = guard.response_id is not None and playback.has_audio_of(guard.response_id)
+    wanted = guard.session_ended(now)
+    if playback.flow is Flow.HELD:  # nobody can tell any more whether it was a cough
+        parts.deadlines.cancel(Timer.BARGE_IN_CONFIRM)
+        parts.do(*playback.resume(now))
+    parts.do(*playback.end_response(None, now))
+    forget_silent_items(parts, delete=False)
+    if parts.standing.turn not in (TurnState.QUIET, TurnState.SPEAKING):
+        wanted = wanted or Request(Purpose.RETRY)
+    parts.turn.dropped()
+    if wanted is None or (begun and wanted.instructions is not None):
+        return
+    if wanted.purpose in ANNOUNCED:
+        parts.announcements.put_back(wanted, now)
+    else:
+        purpose = wanted.purpose if wanted.purpose in EXEMPT else Purpose.RETRY
+        guard.keep(Request(purpose, wanted.instructions))
+
+
+def take_over(parts: Parts, now: float) -> None:
+    """Let the spare session serve: tell it the conversation so far, and what the caller said meanwhile."""
+    first = parts.standing.call is CallState.CONNECTING
+    parts.do(*parts.sessions.take_over(now))
+    for role, text in parts.history.seed():
+        parts.add_text(role, text, remember=False)
+    parts.do(*parts.sessions.hand_on())
+    if not first:
+        return
+    parts.standing.call = CallState.GREETING if parts.settings.greeting else CallState.CONVERSING
+    if parts.settings.greeting:
+        parts.ask(Request(Purpose.GREETING, parts.wording.greeting), now, forced=True)
+
+
+# --- deadlines
+
+
+def at_session_ready(parts: Parts, now: float) -> None:
+    """The opening takes too long: try another."""
+    parts.do(*parts.sessions.give_up_opening(now), *parts.sessions.open(now))
+
+
+def at_reconnect(parts: Parts, now: float) -> None:
+    """No session for too long: the call cannot go on."""
+    apologise(parts, "no model session within the limit", now)
+
+
+def at_session_age(parts: Parts, now: float) -> None:
+    """The session will expire: open its successor."""
+    if not parts.sessions.coming:
+        parts.do(*parts.sessions.open(now))
