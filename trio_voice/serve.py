@@ -54,7 +54,7 @@ Say = Callable[[str], None]
 @click.option("--host", help="Address to listen on; 0.0.0.0: all of this machine's.")
 @click.option("--port", help="Port for web pages and media streams; 0: any free one.")
 @click.option("--public-url", help="How the world reaches this server, for instance https://voice.example.com.")
-@click.option("--calls", help="Folder in which each call gets one of its own.")
+@click.option("--calls-folder", "--calls", "calls", help="Folder in which each call gets one of its own.")
 @click.option("--model", help=f"Base URL of a Realtime server, or {EMBEDDED!r}.")
 @click.option("--model-name", help="The model's name.")
 @click.option("--log-format", type=click.Choice([each.value for each in LogFormat]), help="How log lines look.")
