@@ -14,7 +14,7 @@ from trio_voice.realtime_server.audio_formats import Converter, format_of, to_he
 from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.conversation import Conversation, Item
 from trio_voice.realtime_server.events import EventSink
-from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
+from trio_voice.realtime_server.hearing import BYTES_PER_MS, Hearing, HearingSettings, SpeechBegan
 from trio_voice.realtime_server.input_audio import InputAudio
 
 _SEMANTIC_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
@@ -54,7 +54,7 @@ class TurnTaking:
     spoken_item_id: str | None = field(default=None, init=False)
     """The item of a turn that has begun and is not committed."""
     _hearing: Hearing | None = field(default=None, init=False)
-    _hearing_began_ms: float = field(default=0.0, init=False)
+    _hearing_began_ms: int = field(default=0, init=False)
     _converter: Converter = field(init=False)
     _start_ms: int = field(default=0, init=False)
     _idle_from_ms: float | None = field(default=None, init=False)
@@ -77,10 +77,16 @@ class TurnTaking:
             self._hearing = None
             self.spoken_item_id = None
         elif self._hearing is None:
-            self._hearing = self.new_hearing(hearing_settings(self.turn_detection))
-            self._hearing_began_ms = self.audio.clock_ms
+            self._begin_to_hear(hearing_settings(self.turn_detection))
         else:
             self._hearing.settings = hearing_settings(self.turn_detection)
+
+    def _begin_to_hear(self, settings: HearingSettings) -> None:
+        """Start a detector whose frames are those of the session's clock: it begins at the last multiple of 32 ms."""
+        clock_ms = int(self.audio.clock_ms)
+        self._hearing_began_ms = clock_ms // _HEARING_FRAME_MS * _HEARING_FRAME_MS
+        self._hearing = self.new_hearing(settings)
+        self._hearing.hear(bytes((clock_ms - self._hearing_began_ms) * BYTES_PER_MS))
 
     @property
     def _flags(self) -> dict[str, Any]:
@@ -121,7 +127,7 @@ class TurnTaking:
             self.audio.keep_last(self._hearing.settings.prefix_padding_ms)
 
     def _on_clock(self, hearing_ms: int) -> int:
-        return round(self._hearing_began_ms) + hearing_ms
+        return self._hearing_began_ms + hearing_ms
 
     def _speech_began(self, start_ms: int) -> None:
         self._start_ms = start_ms

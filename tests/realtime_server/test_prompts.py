@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trio_voice.realtime_server.answers import About, AskApproval, Prompt
+from trio_voice.realtime_server.conversation import Item
+from trio_voice.realtime_server.prompts import read_prompt
+from trio_voice.realtime_server.response_request import resolve
+from trio_voice.realtime_server.session_object import new_realtime_session
+
+
+def message(role: str, text: str = "", **more: Any) -> Item:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return Item({"id": "m", "type": "message", "role": role, "content": [{"type": kind, "text": text}]}, **more)
+
+
+def heard(transcript: str | None, spoken_ms: int) -> Item:
+    part = {"type": "input_audio", "transcript": transcript}
+    return Item({"id": "m", "type": "message", "role": "user", "content": [part]}, spoken_ms=spoken_ms)
+
+
+def prompt(*context: Item, about: About | None = None, **response: Any) -> Prompt:
+    session = new_realtime_session("gpt-realtime", "sess_1", 0)
+    return read_prompt(context, resolve(session, response, assistant_audio_seen=False), 3, about)
+
+
+def test_nothing_asks_for_an_answer() -> None:
+    assert prompt().about is About.NOTHING
+    assert prompt(message("system", "be kind")).about is About.NOTHING
+    assert prompt(message("user", "hi"), message("assistant", "hello")).about is About.NOTHING
+
+
+def test_a_spoken_turn() -> None:
+    found = prompt(message("user", "hi"), message("assistant", "hello"), heard("book a table", 2100))
+    assert (found.about, found.turn, found.text, found.spoken_ms, found.response) == (About.SPEECH, 2, "book a table", 2100, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("The caller pressed 5", "5"),
+        ("The caller pressed the keys: 12#.", "12#"),
+        ("DTMF: *9", "*9"),
+        ("[DTMF digits 1234]", "1234"),
+    ],
+)
+def test_digits_in_a_text(text: str, digits: str) -> None:
+    found = prompt(message("user", text))
+    assert (found.about, found.text) == (About.DIGITS, digits)
+
+
+def test_a_text_is_not_taken_for_digits() -> None:
+    assert prompt(message("user", "I need 2 rooms")).about is About.TEXT
+    assert prompt(message("user", "hello"), about=About.IDLE).about is About.IDLE
+
+
+def test_a_functions_output() -> None:
+    call = Item({"id": "f", "type": "function_call", "name": "book", "call_id": "c"})
+    output = Item({"id": "o", "type": "function_call_output", "call_id": "c", "output": "done"})
+    found = prompt(message("user", "hi"), call, output)
+    assert (found.about, found.function, found.output) == (About.FUNCTION_OUTPUT, "book", "done")
+
+
+def test_an_approval() -> None:
+    request = Item({"id": "r", "type": "mcp_approval_request", "server_label": "cal", "name": "slots", "arguments": "{}"})
+    answer = Item({"id": "a", "type": "mcp_approval_response", "approval_request_id": "r", "approve": True})
+    found = prompt(request, answer)
+    assert (found.about, found.approved, found.asked_id) == (About.APPROVAL, True, "r")
+    assert found.asked == AskApproval("cal", "slots", "{}")
+    assert prompt(answer).asked is None
+
+
+def test_tools_and_choice() -> None:
+    tools = [
+        {"type": "function", "name": "f", "parameters": {"type": "object"}},
+        {"type": "mcp", "server_label": "a", "server_url": "https://a"},
+        {"type": "mcp", "server_label": "b", "server_url": "https://b", "require_approval": "never"},
+        {"type": "mcp", "server_label": "c", "require_approval": {"never": {"tool_names": ["x"]}}},
+    ]
+    found = prompt(tools=tools, tool_choice={"type": "function", "name": "f"}, instructions="be brief")
+    assert found.functions == {"f": {"type": "object"}}
+    assert found.mcp_approvals == {"a": True, "b": False, "c": False}
+    assert (found.tool_choice, found.instructions) == ("function:f", "be brief")
