@@ -117,6 +117,27 @@ async def test_a_message_of_exactly_the_limit_arrives_and_one_byte_more_closes_w
         assert trio.current_time() == began
 
 
+async def test_what_follows_an_oversized_message_is_taken_so_that_its_sender_can_read_why_it_was_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """On a real socket, closing on unread data would reset the connection, and the Close would be lost."""
+    near, far = trio.testing.lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.send_all, HEAD + b"\r\n")
+        async with answer_websocket(far, max_message_bytes=100) as upgrade:
+            nursery.start_soon(read_head, near)
+            socket = await upgrade.accept()
+            nursery.start_soon(near.send_all, b"\x82\xfe\x00\xc8\x00\x00\x00\x00" + b"x" * 200)
+            closing = await near.receive_some()
+            assert closing[2:4] == (1009).to_bytes(2, "big")
+            assert (await ended(socket))[0] == 1009
+            with trio.fail_after(1):
+                for _ in range(3):
+                    await near.send_all(b"and more of it" * 1000)
+            assert await near.receive_some() == b""
+            await near.send_eof()
+
+
 # --- the end -----------------------------------------------------------------------------------------------------------
 
 
