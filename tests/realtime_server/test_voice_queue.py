@@ -27,6 +27,15 @@ async def test_first_asked_first_spoken() -> None:
     assert [await queue.next() for _ in range(3)] == asked
 
 
+async def test_what_somebody_waits_for_goes_before_what_is_wanted_next() -> None:
+    queue = SentenceQueue(1000)
+    next_one, now, other, later = (queue.ask(key(text), ahead=text in "acd") for text in "abcd")
+    assert queue.ask(key("d")) is later  # now somebody waits for it
+    queue.hurry(other)
+    queue.hurry(now)
+    assert [await queue.next() for _ in range(4)] == [now, later, other, next_one]
+
+
 async def test_who_asks_for_the_same_gets_the_same_once() -> None:
     queue = SentenceQueue(1000)
     first, second, other = queue.ask(key()), queue.ask(key()), queue.ask(key(voice="ash"))

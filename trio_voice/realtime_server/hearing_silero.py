@@ -1,8 +1,8 @@
 """A better ear: the Silero detector, a small neural network (the extra [silero]: onnxruntime and the model's file, no torch).
 
 It hears speech in noise that defeats `TelephoneJudge` (white and pink at 0 dB) and is not taken in by music, ringback, DTMF or
-clicks; it costs four times as much, 50 us for a frame of 32 ms. `threshold` is the network's own probability, 0.5 as the API's
-default; 0.7 is better where other people talk near the caller.
+clicks; it costs about ten times as much, 50 to 200 us for a frame of 32 ms. `threshold` is the network's own probability, 0.5 as
+the API's default; 0.7 is better where other people talk near the caller.
 
 The network is given 16 kHz made from the line's 8 kHz: in its 8 kHz mode it loses short words. One session of the runtime serves
 all calls, without threads of its own: what it remembers of a call (its state, the last 4 ms) is an argument.

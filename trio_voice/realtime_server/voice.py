@@ -1,8 +1,8 @@
 """The embedded server's voice: text in, 24 kHz PCM16 out, while it is being spoken.
 
 Sentences are the unit. A speech asks for its first two sentences, and for one more whenever one has been heard, so that it never
-waits and never hoards; the sentences of all speeches stand in one queue (voice_queue.py), so that the speakers take turns. What
-nobody listens to any more is given up at once.
+waits and never hoards. The sentences of all speeches stand in one queue (voice_queue.py), in which those that somebody waits for
+go first, so that the speakers take turns. What nobody listens to any more is given up at once.
 
 The engines are in a worker process (voice_worker.py says why); tones, the voice of a machine that has none, are made here.
 """
@@ -81,13 +81,15 @@ class Speech:
             else:
                 self._heard = 0
                 self._queue.leave(self._held.popleft())
+                if self._held:
+                    self._queue.hurry(self._held[0])
                 self._ask()
         await trio.lowlevel.checkpoint()
         raise StopAsyncIteration
 
     def _ask(self) -> None:
         while len(self._held) < _SENTENCES_AHEAD and (key := next(self._keys, None)) is not None:
-            self._held.append(self._queue.ask(key))
+            self._held.append(self._queue.ask(key, ahead=bool(self._held)))
 
     def give_up(self) -> None:
         """Want nothing more; what was only spoken for this speech is not spoken on."""

@@ -77,10 +77,14 @@ class Sentence:
 
 @define(eq=False)
 class SentenceQueue:
-    """First asked, first spoken; bounded by its askers, who hold two sentences each."""
+    """First asked, first spoken; but what somebody waits for goes before what is only wanted next.
+
+    Bounded by its askers, who hold two sentences each.
+    """
 
     cache_bytes: int
     _waiting: deque[Sentence] = field(factory=deque, init=False)
+    _ahead: deque[Sentence] = field(factory=deque, init=False)
     _count: trio.Semaphore = field(factory=lambda: trio.Semaphore(0), init=False)
     _in_progress: dict[SentenceKey, Sentence] = field(factory=dict, init=False)
     _remembered: OrderedDict[SentenceKey, Sentence] = field(factory=OrderedDict, init=False)
@@ -91,8 +95,8 @@ class SentenceQueue:
         """How much sound is kept for who asks again."""
         return self._remembered_bytes
 
-    def ask(self, key: SentenceKey) -> Sentence:
-        """Want a sentence; give it back with `leave`."""
+    def ask(self, key: SentenceKey, *, ahead: bool = False) -> Sentence:
+        """Want a sentence now, or `ahead` of time; give it back with `leave`."""
         sentence = self._remembered.get(key)
         if sentence is not None:
             self._remembered.move_to_end(key)
@@ -100,10 +104,18 @@ class SentenceQueue:
             sentence = self._in_progress.get(key)
         if sentence is None:
             sentence = self._in_progress[key] = Sentence(key)
-            self._waiting.append(sentence)
+            (self._ahead if ahead else self._waiting).append(sentence)
             self._count.release()
+        elif not ahead:
+            self.hurry(sentence)
         sentence.listeners += 1
         return sentence
+
+    def hurry(self, sentence: Sentence) -> None:
+        """Somebody waits for it by now."""
+        if sentence in self._ahead:
+            self._ahead.remove(sentence)
+            self._waiting.append(sentence)
 
     def leave(self, sentence: Sentence) -> None:
         """Want it no longer; when nobody does, it is given up."""
@@ -116,7 +128,7 @@ class SentenceQueue:
         """Wait for the next sentence that somebody wants; the taker must `finish`, `refuse` or `lose` it."""
         while True:
             await self._count.acquire()
-            sentence = self._waiting.popleft()
+            sentence = (self._waiting or self._ahead).popleft()
             if sentence.state is SentenceState.WAITING:
                 return sentence
 
