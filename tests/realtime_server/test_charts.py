@@ -259,6 +259,16 @@ def test_chart_h_truncate() -> None:
     assert wire.one("conversation.item.retrieved")["item"]["content"][0]["transcript"] is None  # no text of it is kept
 
 
+def test_chart_h_truncate_what_is_still_being_spoken() -> None:
+    wire = connect().send("response.create").wait(0.6)
+    assert "response.output_audio.delta" in wire.types()
+    wire.send("conversation.item.truncate", item_id=wire.last_item_id, content_index=0, audio_end_ms=50)
+    assert wire.one("conversation.item.truncated")["audio_end_ms"] == 50
+    wire.wait(5).take()
+    wire.send("conversation.item.retrieve", item_id=wire.last_item_id)
+    assert wire.one("conversation.item.retrieved")["item"]["content"][0]["transcript"] is None
+
+
 def test_chart_h_what_cannot_be_truncated() -> None:
     wire = connect()
     wire.send("conversation.item.truncate", item_id="item_x", content_index=0, audio_end_ms=0)

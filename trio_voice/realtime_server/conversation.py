@@ -40,8 +40,9 @@ class Item:
 
     @property
     def is_assistant_audio(self) -> bool:
-        """Whether this is the model's speech, of which there is some."""
-        return self.role == "assistant" and any(part["type"] == "output_audio" for part in self.body["content"])
+        """Whether this is the model's speech, of which there is some, whole or still being spoken."""
+        spoken = self.audio_ms > 0 or any(part["type"] == "output_audio" for part in self.body.get("content", ()))
+        return self.role == "assistant" and spoken
 
     @property
     def text(self) -> str:
