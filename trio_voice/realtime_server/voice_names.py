@@ -49,16 +49,16 @@ class VoiceProfile:
 
 
 _PROFILES = {
-    "alloy": VoiceProfile(FliteSound("slt", 160.0, 15000), EspeakSound("f4", 40, 45, 160), 165.0),
-    "ash": VoiceProfile(FliteSound("rms", 105.0), EspeakSound("m3", 35, 40, 158), 110.0),
-    "ballad": VoiceProfile(FliteSound("awb", 124.0), EspeakSound("m7", 55, 60, 150), 130.0),
-    "coral": VoiceProfile(FliteSound("slt", 195.0, 16800), EspeakSound("f2", 70, 60, 165), 205.0),
-    "echo": VoiceProfile(FliteSound("awb", 105.0, 15000), EspeakSound("m1", 30, 35, 155), 100.0),
-    "sage": VoiceProfile(FliteSound("slt", 150.0), EspeakSound("f3", 52, 50, 152), 180.0),
-    "shimmer": VoiceProfile(FliteSound("slt", 230.0, 17600), EspeakSound("f5", 75, 60, 165), 235.0),
-    "verse": VoiceProfile(FliteSound("rms", 113.0, 17280), EspeakSound("m4", 60, 55, 170), 145.0),
-    "marin": VoiceProfile(FliteSound("slt", 172.0), EspeakSound("f1", 50, 55, 160), 190.0),
-    "cedar": VoiceProfile(FliteSound("rms", 95.0, 14400), EspeakSound("m2", 20, 40, 155), 90.0),
+    "alloy": VoiceProfile(FliteSound("slt", 160.0, 15000), EspeakSound("steph3", 40, 45, 152), 165.0),
+    "ash": VoiceProfile(FliteSound("rms", 105.0), EspeakSound("adam", 48, 45, 155), 110.0),
+    "ballad": VoiceProfile(FliteSound("awb", 124.0), EspeakSound("Reed", 60, 55, 148), 130.0),
+    "coral": VoiceProfile(FliteSound("slt", 195.0, 16800), EspeakSound("f3", 62, 55, 158), 205.0),
+    "echo": VoiceProfile(FliteSound("awb", 105.0, 15000), EspeakSound("benjamin", 28, 40, 152), 100.0),
+    "sage": VoiceProfile(FliteSound("slt", 150.0), EspeakSound("f1", 42, 45, 150), 180.0),
+    "shimmer": VoiceProfile(FliteSound("slt", 230.0, 17600), EspeakSound("f5", 68, 55, 158), 235.0),
+    "verse": VoiceProfile(FliteSound("rms", 113.0, 17280), EspeakSound("Hugo", 72, 55, 158), 145.0),
+    "marin": VoiceProfile(FliteSound("slt", 172.0), EspeakSound("f2", 45, 50, 155), 190.0),
+    "cedar": VoiceProfile(FliteSound("rms", 95.0, 14400), EspeakSound("michel", 15, 40, 150), 90.0),
 }
 
 VOICE_NAMES = tuple(_PROFILES)
