@@ -8,15 +8,16 @@ from pathlib import Path
 
 import structlog
 import trio
-from attrs import define
+from attrs import define, field
 
 from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
-from trio_voice.server.call_runner import CLOSE_REASON_LIMIT, POLICY_VIOLATION, CallPlan, CallRunner
+from trio_voice.server.call_runner import POLICY_VIOLATION, CallPlan, CallRunner
 from trio_voice.server.directory import CallDirectory, LiveCall
 from trio_voice.server.front_door import MediaRequest
+from trio_voice.server.oddities import Oddities
 from trio_voice.server.websocket import MessageSocket, SocketClosed
-from trio_voice.storage.journal_file import JournalFile, journal_file
+from trio_voice.storage.journal_file import JournalFile, journal_file, journal_writers
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +34,10 @@ class Answering:
     plan: CallPlan
     directory: CallDirectory
     calls_folder: Path
+    _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
 
     async def __call__(self, request: MediaRequest) -> None:
-        """Live one call."""
+        """Live one call. It raises SocketClosed when the carrier leaves before it is answered, and what cancels it."""
         dialect = dialect_named(request.dialect)
         if dialect is None:
             await request.reject(404, f"no dialect is called {request.dialect}")
@@ -43,14 +45,14 @@ class Answering:
         call_id = new_call_id(datetime.now(UTC))
         with structlog.contextvars.bound_contextvars(call_id=call_id):
             socket = await request.accept(dialect.capabilities.subprotocol)
-            started = await self._wait_for_start(socket, dialect)
+            oddities = Oddities()
+            started = await self._wait_for_start(socket, dialect, oddities)
             if started is not None:
                 with structlog.contextvars.bound_contextvars(call_sid=started.call_sid):
-                    await self._live(socket, dialect, started, call_id)
+                    await self._live(socket, dialect, started, call_id, oddities)
 
-    async def _wait_for_start(self, socket: MessageSocket, dialect: Dialect) -> StreamStarted | None:
+    async def _wait_for_start(self, socket: MessageSocket, dialect: Dialect, oddities: Oddities) -> StreamStarted | None:
         """Wait for the stream's start; None, with the socket closed and the reason logged, if it does not come."""
-        reason = f"no start within {self.plan.start_limit_s:g} s"
         try:
             with trio.move_on_after(self.plan.start_limit_s):
                 while True:
@@ -61,30 +63,35 @@ class Answering:
                             case StreamFault(text=text):
                                 await self._refuse(socket, text)
                                 return None
-                            case Oddity(kind=kind, text=text):
-                                log.warning("the carrier sent something odd", kind=kind.value, detail=text)
+                            case Oddity():
+                                oddities.add(event)
                             case _:
                                 pass
         except SocketClosed as closed:
-            log.warning("the carrier left before its stream started", reason=str(closed))
+            log.warning("the carrier left before its stream started", reason=str(closed), oddities=dict(oddities.counts))
             return None
-        await self._refuse(socket, reason)
+        await self._refuse(socket, f"no start within {self.plan.start_limit_s:g} s")
         return None
 
     async def _refuse(self, socket: MessageSocket, reason: str) -> None:
         log.warning("the stream did not start", reason=reason)
-        await socket.close(POLICY_VIOLATION, reason[:CLOSE_REASON_LIMIT])
+        await socket.close(POLICY_VIOLATION, reason)
 
-    async def _live(self, socket: MessageSocket, dialect: Dialect, started: StreamStarted, call_id: str) -> None:
+    async def _live(
+        self, socket: MessageSocket, dialect: Dialect, started: StreamStarted, call_id: str, oddities: Oddities
+    ) -> None:
         folder = self.calls_folder / call_id
         live = LiveCall(call_id, started.call_sid, datetime.now(UTC), folder)
         log.info("call started", dialect=dialect.name)
         began = trio.current_time()
-        with self.directory.registered(live):  # until the journal is closed: who sees the call end can read it
-            async with journal_file(folder / "call.jsonl") as journal:
-                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live))
-                reason = await runner.run()
-        log.info("call ended", reason=reason, duration_s=round(trio.current_time() - began, 3))
+        with self.directory.registered(live):  # to the end of its journal: a server that waits for its calls waits for that too
+            async with journal_file(folder / "call.jsonl", self._journals) as journal:
+                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live), oddities)
+                try:
+                    await runner.run()
+                finally:
+                    duration_s = round(trio.current_time() - began, 3)
+                    log.info("call ended", reason=runner.end_reason, duration_s=duration_s, oddities=dict(oddities.counts))
 
 
 @define

@@ -4,19 +4,23 @@ The nursery in `CallRunner.run` is the call's life: both readers, both writers, 
 in it, and when it is left nothing of the call is left. `feed` is a plain function: between an event and the commands that answer
 it nothing can happen. The alarm is one cancel scope whose deadline is the state machine's next deadline.
 
-Two guards stand at the border. Around each task: an unexpected error is logged once, with its traceback and the marker
-REALTIME_FATAL, and told to the state machine, which says sorry and hangs up. Around the call: if even that fails, the call is
-closed hard. No other call notices.
+Time is kept in order: a deadline that is due acts before anything that happens after it, whichever task runs first. So what a
+call does depends on what happened when, and not on the scheduler.
+
+Guards stand at the border. Around the state machine and around each task: an unexpected error is logged once, with its traceback
+and the marker REALTIME_FATAL, and told to the state machine, which says sorry and hangs up, while the tasks that are left go on.
+If the state machine fails again, the call is closed hard. No other call notices.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 import trio
 from attrs import define, field, frozen
@@ -36,6 +40,7 @@ from trio_voice.core.events import (
     ModelAudio,
     OutboxOverran,
     PlaybackMarked,
+    SendFailed,
     ToolFinished,
 )
 from trio_voice.core.settings import CallSettings, Wording
@@ -51,8 +56,10 @@ from trio_voice.dialects.base import (
     StreamStarted,
     StreamStopped,
 )
+from trio_voice.errors import LocalProtocolError
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.model import ModelEndpoint, ModelSession
+from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal import Header, JournalWriter
@@ -60,9 +67,12 @@ from trio_voice.storage.journal import Header, JournalWriter
 log = structlog.get_logger(__name__)
 
 NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
-CLOSE_REASON_LIMIT = 100
-"""A Close carries at most 123 bytes of reason (RFC 6455, section 5.5)."""
+ORDINARY_CLOSES = frozenset({NORMAL_CLOSURE, GOING_AWAY, 1005})
+"""Close codes that need no explanation; 1005 stands for a Close without a code (RFC 6455, section 7.4.1)."""
+STEPS_AT_ONCE = 1000
+"""Deadlines that act again and again at the same moment, for instance because a setting is 0, must not stop the other calls."""
 LEVEL_EVERY_FRAMES = 2
 HANG_UP_TOOL = "hang_up"
 
@@ -99,19 +109,23 @@ class CallRunner:
     started: StreamStarted
     call_id: str
     record: Record
+    oddities: Oddities = field(factory=Oddities)
     call: Call = field(init=False)
-    end_reason: str = field(default="", init=False)
-    oddities: Counter[str] = field(factory=Counter, init=False)
+    end_reason: str | None = field(default=None, init=False)
+    """Why the call ended; None while it goes on."""
     _journal: JournalWriter = field(init=False)
     _origin: float = field(init=False)
+    _now: float = field(default=0.0, init=False)
     _outbox: Outbox = field(init=False)
-    _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
-    _nursery: trio.Nursery | None = field(default=None, init=False)
-    _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    _events: deque[Event] = field(factory=deque, init=False)
-    _feeding: bool = field(default=False, init=False)
-    _frames: int = field(default=0, init=False)
     _goodbye: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
+    _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
+    _nursery: trio.Nursery = field(init=False)
+    _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _alarm_at: float = field(default=math.inf, init=False)
+    _events: deque[Event] = field(factory=deque, init=False)
+    _working: bool = field(default=False, init=False)
+    _failures: int = field(default=0, init=False)
+    _frames: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
@@ -138,58 +152,67 @@ class CallRunner:
 
     # --- the call's life
 
-    async def run(self) -> str:
-        """Live the call; returns why it ended. Raises nothing but what cancels it."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._guarded, "caller's writer", self._outbox.run)
-                nursery.start_soon(self._guarded, "alarm", self._ring)
-                nursery.start_soon(self._guarded, "caller's reader", self._read_caller)
-                self.feed(CallStarted(self.started.call_sid))
-        finally:
-            self._nursery = None
-            await self.socket.close(*self._goodbye)
-        return self.end_reason
+    async def run(self) -> None:
+        """Live the call to its end, with the caller's socket closed; `end_reason` tells why. It raises only what cancels it."""
+        async with trio.open_nursery() as self._nursery:
+            self._start("caller's writer", self._write_caller)
+            self._start("alarm", self._ring)
+            self._start("caller's reader", self._read_caller)
+            self.feed(CallStarted(self.started.call_sid))
+
+    def _start(self, what: str, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        self._nursery.start_soon(self._guarded, what, task, *args)
 
     async def _guarded(self, what: str, task: Callable[..., Awaitable[None]], *args: object) -> None:
         try:
             await task(*args)
-        except Exception as error:
+        except* Exception as group:
             log.exception("REALTIME_FATAL", task=what)
-            self._fail(f"{what}: {type(error).__name__}")
-
-    def _fail(self, reason: str) -> None:
-        """Tell the state machine of an unexpected error; if it cannot cope, close the call hard."""
-        self._feeding = False
-        self._events.clear()
-        try:
-            self.feed(FatalErrorRaised(reason))
-        except Exception:
-            log.exception("the state machine failed too: the call is closed", task=reason)
-            self._over(reason)
+            self.feed(FatalErrorRaised(f"{what}: {_innermost(group)}"))
 
     # --- events in, commands out
 
-    @property
-    def now(self) -> float:
-        """Seconds since the call began, in whole microseconds: what the journal shows is exactly what was decided on."""
-        return round(trio.current_time() - self._origin, 6)
-
     def feed(self, event: Event) -> None:
-        """Tell the state machine what happened and do what it says, before anything else can happen."""
-        if self.end_reason:
-            return  # the call is over
+        """Tell the state machine what happened and do what it says, before anything else can happen. It never raises."""
         self._events.append(event)
-        if self._feeding:
-            return  # a command had an event of its own: it is next
-        self._feeding = True
-        while self._events:
-            event, now = self._events.popleft(), self.now
-            self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
-            self._perform(self.call.receive(event, now), now)
-        self._feeding = False
-        self._set_alarm()
+        if not self._working:  # else a command had an event of its own: it is next
+            self._work()
+
+    def _work(self) -> None:
+        self._working = True
+        try:
+            self._work_off()
+        except Exception as error:
+            self._working = False
+            self._state_machine_failed(error)
+        else:
+            self._working = False
+            self._set_alarm()
+
+    def _work_off(self) -> None:
+        for _ in range(STEPS_AT_ONCE):
+            if not self._step():
+                return
+        raise LocalProtocolError("the deadlines of the call do not come to rest")
+
+    def _step(self) -> bool:
+        """Let the next deadline act that is due, or tell the state machine the next event; False: there is neither."""
+        if self.end_reason is not None:
+            self._events.clear()
+            return False
+        deadline = self.call.next_deadline()
+        if deadline is not None and self._origin + deadline <= trio.current_time():
+            timer, now = self.call.next_timer(), self._clock(deadline)
+            assert timer is not None
+            self.record(self._journal.timer(now, timer))
+            self._perform(self.call.handle_timer(now), now)
+            return True
+        if not self._events:
+            return False
+        event, now = self._events.popleft(), self._clock()
+        self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
+        self._perform(self.call.receive(event, now), now)
+        return True
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
@@ -198,30 +221,49 @@ class CallRunner:
             if perform is not None:
                 perform(self, command)
 
+    def _clock(self, at_least: float = 0.0) -> float:
+        """Seconds since the call began, in whole microseconds where possible: the journal shows exactly what was decided on."""
+        self._now = max(self._now, at_least, round(trio.current_time() - self._origin, 6))
+        return self._now
+
     async def _ring(self) -> None:
         """The call's alarm: sleep until the next deadline, which every event may move."""
         while True:
-            with trio.CancelScope() as self._alarm:
-                self._set_alarm()
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
-            self._fire()
+            self._work()
 
     def _set_alarm(self) -> None:
         deadline = self.call.next_deadline()
-        self._alarm.deadline = math.inf if deadline is None else self._origin + deadline
+        at = math.inf if deadline is None else self._origin + deadline
+        if at != self._alarm_at:
+            self._alarm.deadline = self._alarm_at = at
 
-    def _fire(self) -> None:
-        while (deadline := self.call.next_deadline()) is not None and self._origin + deadline <= trio.current_time():
-            timer, now = self.call.next_timer(), max(self.now, deadline)
-            assert timer is not None
-            self.record(self._journal.timer(now, timer))
-            self._feeding = True
-            self._perform(self.call.handle_timer(now), now)
-            self._feeding = False
-        if self._events:
-            self.feed(self._events.popleft())
+    def _state_machine_failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._events.clear()
+        reason = f"state machine: {type(error).__name__}"
+        if self._failures == 1:
+            log.error("REALTIME_FATAL", task="state machine", exc_info=error)
+            self.feed(FatalErrorRaised(reason))
+        else:
+            log.error("the state machine failed again: the call is closed", task="state machine", exc_info=error)
+            self._over(reason)
+            self.record(self._journal.command(self._clock(), c.Close(reason)))
 
     # --- the caller's leg
+
+    async def _write_caller(self) -> None:
+        """Write to the end of the socket, and close it in any case: when the call ends, and when the server does."""
+        try:
+            await self._outbox.run()
+        except trio.Cancelled:
+            if self.end_reason is None:
+                self._goodbye = (GOING_AWAY, "the server is ending")
+                self.feed(CallerHungUp("the server is ending"))
+            raise
+        finally:
+            await self.socket.close(*self._goodbye)
 
     async def _read_caller(self) -> None:
         try:
@@ -229,11 +271,13 @@ class CallRunner:
                 for event in self.dialect.decode(await self.socket.receive()):
                     self._hear(event)
         except SocketClosed as closed:
-            self.feed(CallerHungUp(f"the caller's line was closed ({closed.code})"))
+            if closed.code not in ORDINARY_CLOSES:
+                self._remark("the caller's line broke", code=closed.code, reason=closed.reason)
+            self.feed(CallerHungUp(f"the caller's line was closed ({closed.code}{closed.reason and ': '}{closed.reason})"))
 
     def _hear(self, event: StreamEvent) -> None:
         match event:
-            case StreamAudio(audio=audio):
+            case StreamAudio(audio=audio) if audio:
                 self._frames += 1
                 self.feed(CallerAudio(audio, self._level_dbfs(audio) if self._frames % LEVEL_EVERY_FRAMES == 0 else None))
             case MarkEchoed(name=name):
@@ -243,25 +287,25 @@ class CallRunner:
             case StreamStopped(reason=reason):
                 self.feed(CallerHungUp(reason))
             case Oddity(kind=kind, text=text):
-                self.oddities[kind.value] += 1
-                self._remark("the carrier sent something odd", kind=kind.value, detail=text)
+                if self.oddities.add(event):
+                    self._note(f"the carrier sent something odd ({kind.value}: {text})")
             case StreamFault(text=text):
                 self._remark("the carrier broke its protocol", detail=text)
-                self._goodbye = (POLICY_VIOLATION, text[:CLOSE_REASON_LIMIT])
+                self._goodbye = (POLICY_VIOLATION, text)
                 self.feed(CallerHungUp(text))
-            case StreamStarted():
+            case StreamAudio() | StreamStarted():
                 pass
 
     def _level_dbfs(self, audio: bytes) -> float | None:
-        if not audio:
-            return None
         pcm16 = ulaw_to_pcm16(audio)
         return round(band_level_dbfs(pcm16) if len(audio) == FRAME_BYTES else rms_dbfs(pcm16), 1)
 
     def _remark(self, event: str, **facts: object) -> None:
         log.warning(event, **facts)
-        told = ", ".join(f"{name}: {value}" for name, value in facts.items())
-        self.record(self._journal.remark(self.now, f"{event} ({told})"))
+        self._note(f"{event} ({', '.join(f'{name}: {value}' for name, value in facts.items())})")
+
+    def _note(self, text: str) -> None:
+        self.record(self._journal.remark(self._clock(), text))
 
     # --- commands
 
@@ -279,7 +323,13 @@ class CallRunner:
     def _open_session(self, command: c.OpenSession) -> None:
         session = ModelSession(command.session, self.plan.endpoint, self.plan.session, self.feed)
         self._sessions[command.session] = session
-        self._start("model session", session.run, command.delay_s)
+        self._start("model session", self._run_session, session, command.delay_s)
+
+    async def _run_session(self, session: ModelSession, delay_s: float) -> None:
+        try:
+            await session.run(delay_s)
+        finally:
+            self._sessions.pop(session.number, None)
 
     def _close_session(self, command: c.CloseSession) -> None:
         session = self._sessions.pop(command.session, None)
@@ -288,27 +338,32 @@ class CallRunner:
 
     def _tell_model(self, command: Any) -> None:
         session = self._sessions.get(command.session)
-        if session is not None:
-            session.send(command)
+        if session is None or not session.send(command):
+            event_id = c.event_id_of(command)
+            if event_id is not None:
+                self.feed(SendFailed(command.session, event_id))
 
     def _run_tool(self, command: c.RunTool) -> None:
         if command.name == HANG_UP_TOOL:
             self.feed(HangUpAsked("the agent ended the call"))
-            self.feed(ToolFinished(command.tool_call_id, '{"ok": true}'))
+            answer = {"ok": "the call ends when what was said has been heard"}
         else:
-            self.feed(ToolFinished(command.tool_call_id, f'{{"error": "there is no tool {command.name}"}}'))
+            answer = {"error": f"there is no tool {command.name}"}
+        self.feed(ToolFinished(command.tool_call_id, msgspec.json.encode(answer).decode()))
 
     def _close(self, command: c.Close) -> None:
         self._over(command.reason)
 
-    def _start(self, what: str, task: Callable[..., Awaitable[None]], *args: object) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(self._guarded, what, task, *args)
-
     def _over(self, reason: str) -> None:
         self.end_reason = reason
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        self._nursery.cancel_scope.cancel()
+
+
+def _innermost(error: BaseException) -> str:
+    """The name of what was raised, out of its groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__
 
 
 _FRAMES = frozenset({CallerAudio, ModelAudio, c.AppendAudio, c.PlayAudio})

@@ -1,14 +1,15 @@
 """One Realtime session of a call, from the dialling to the end of its socket.
 
 It runs in the call's nursery beside all else, reports `SessionReady` when the model has accepted our settings (and says so in its
-echo), every event after that, and exactly one `SessionLost` when it is over, unless it was told to close.
+echo), every event after that, and exactly one `SessionLost` when it is over. Once it is told to close it reports nothing more.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
 
 import structlog
 import trio
@@ -28,6 +29,8 @@ from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, Mess
 log = structlog.get_logger(__name__)
 
 UPDATE_ID = "session-settings"
+LAST_WORDS_LIMIT_S = 1.0
+"""How long a session that ends may take to send what waits, and to be read to its end."""
 MUST_MATCH = ("session.audio.input.format", "session.audio.output.format", "session.audio.input.turn_detection")
 """Settings without which a call would be noise, or out of our hands. Other differences are logged."""
 _AWAITED = {SessionCreated: "session.created", SessionUpdated: "session.updated"}
@@ -43,6 +46,16 @@ class SessionRefused(Exception):  # noqa: N818 - a fact in the past tense, like 
         self.retryable = retryable
 
 
+class Connect(Protocol):
+    """Opens a WebSocket for the time of a block, as `open_websocket` does. Raises ConnectFailed."""
+
+    def __call__(
+        self, url: str, headers: Mapping[str, str], *, max_message_bytes: int, connect_timeout_s: float
+    ) -> AbstractAsyncContextManager[MessageSocket]:
+        """Connect to `url`."""
+        ...
+
+
 @frozen(kw_only=True)
 class ModelEndpoint:
     """Where the model is: a WebSocket URL with everything in it but the credentials, which are in the headers."""
@@ -52,11 +65,12 @@ class ModelEndpoint:
     connect_limit_s: float = 5.0
     answer_limit_s: float = 5.0
     """How long session.created, and then session.updated, may take."""
+    connect: Connect = open_websocket
 
 
 @define(eq=False)
 class ModelSession:
-    """Session number `number`. `send` does nothing before it is ready and after it is over."""
+    """Session number `number`; `feed` is told what happens in it."""
 
     number: int
     endpoint: ModelEndpoint
@@ -67,23 +81,25 @@ class ModelSession:
     _closing: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
 
-    def send(self, command: Command) -> None:
-        """Hand a command to the session's socket."""
+    def send(self, command: Command) -> bool:
+        """Hand a command to the session's socket; False: there is none (any more). `SendFailed` tells what fails later."""
         if self._outbox is None:
-            return
+            return False
         if type(command) is AppendAudio:
-            self._outbox.put(encode(command), droppable=True)
-        else:
-            self._outbox.put(encode(command), event_id=event_id_of(command))
+            return self._outbox.put(encode(command), droppable=True)
+        return self._outbox.put(encode(command), event_id=event_id_of(command))
 
     def close(self) -> None:
-        """End the session; nothing of it is reported any more."""
+        """End the session; nothing of it is reported any more. What waits still leaves, for a moment."""
         self._closing = True
-        self._scope.cancel()
+        if self._outbox is None:
+            self._scope.cancel()
+        else:
+            self._outbox.close_after()
+            self._scope.deadline = trio.current_time() + LAST_WORDS_LIMIT_S
 
     async def run(self, delay_s: float = 0.0) -> None:
         """Open the session after `delay_s` seconds, and serve it until it ends."""
-        lost: SessionLost | None = None
         with self._scope:
             await trio.sleep(delay_s)
             try:
@@ -92,24 +108,22 @@ class ModelSession:
                 lost = SessionLost(self.number, str(failure), retryable=upgrade_is_retryable(failure.status))
             except SessionRefused as refusal:
                 lost = SessionLost(self.number, str(refusal), retryable=refusal.retryable)
-        if not self._closing and lost is not None:
-            log.warning("model session lost", session=self.number, reason=lost.reason, retryable=lost.retryable)
-            self.feed(lost)
+            if not self._closing:
+                log.warning("model session lost", session=self.number, reason=lost.reason, retryable=lost.retryable)
+            self._tell(lost)
 
     async def _serve(self) -> SessionLost:
-        async with open_websocket(
+        async with self.endpoint.connect(
             self.endpoint.url,
-            headers=self.endpoint.headers,
+            self.endpoint.headers,
             max_message_bytes=MODEL_MESSAGE_BYTES,
             connect_timeout_s=self.endpoint.connect_limit_s,
         ) as socket:
             decoder = RealtimeDecoder(self.number)
             try:
                 await self._agree_on_settings(socket, decoder)
-            except SocketClosed as closed:
-                return self._lost(closed)
-            except RemoteProtocolError as error:
-                return SessionLost(self.number, f"the model broke its protocol: {error}")
+            except (SocketClosed, RemoteProtocolError) as error:
+                return self._lost(error)
             return await self._talk(socket, decoder)
 
     async def _agree_on_settings(self, socket: MessageSocket, decoder: RealtimeDecoder) -> None:
@@ -136,17 +150,22 @@ class ModelSession:
         raise SessionRefused(f"no {_AWAITED[kind]} within {self.endpoint.answer_limit_s:g} s", retryable=True)
 
     async def _talk(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
-        outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.run)
-            self._outbox = outbox
-            self.feed(SessionReady(self.number))
-            try:
+        self._outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
+        lost = SessionLost(self.number, "the model could not be written to, and said no more")
+        self._tell(SessionReady(self.number))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, self._outbox, nursery.cancel_scope)
                 lost = await self._read(socket, decoder)
-            finally:
-                self._outbox = None
                 nursery.cancel_scope.cancel()
+        finally:
+            self._outbox = None
         return lost
+
+    async def _write(self, outbox: Outbox, session: trio.CancelScope) -> None:
+        """Write to the end of the socket; what the model said last is still read, but not waited for."""
+        await outbox.run()
+        session.deadline = trio.current_time() + LAST_WORDS_LIMIT_S
 
     async def _read(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
         try:
@@ -154,17 +173,17 @@ class ModelSession:
                 for fact in decoder.decode(await socket.receive()):
                     self._see_error(fact)
                     if isinstance(fact, ModelAudio):
-                        self.feed(_with_level(fact))
+                        self._tell(_with_level(fact))
                     elif isinstance(fact, Event):
-                        self.feed(fact)
-        except SocketClosed as closed:
-            return self._lost(closed)
-        except RemoteProtocolError as error:
-            return SessionLost(self.number, f"the model broke its protocol: {error}")
+                        self._tell(fact)
+        except (SocketClosed, RemoteProtocolError) as error:
+            return self._lost(error)
 
-    def _lost(self, closed: SocketClosed) -> SessionLost:
-        retryable = close_is_retryable(closed.code, closed.reason, self._last_error_code)
-        return SessionLost(self.number, f"closed by the model ({closed.code} {closed.reason}".rstrip() + ")", retryable)
+    def _lost(self, error: SocketClosed | RemoteProtocolError) -> SessionLost:
+        if isinstance(error, RemoteProtocolError):
+            return SessionLost(self.number, f"the model broke its protocol: {error}")
+        retryable = close_is_retryable(error.code, error.reason, self._last_error_code)
+        return SessionLost(self.number, f"closed by the model ({error.code} {error.reason}".rstrip() + ")", retryable)
 
     def _see_error(self, fact: Decoded) -> None:
         if isinstance(fact, ModelErred):
@@ -172,11 +191,15 @@ class ModelSession:
             level = logging.DEBUG if is_benign(fact.code, fact.message) else logging.WARNING
             log.log(level, "model error", code=fact.code, text=fact.message, about=fact.event_id)
 
+    def _tell(self, event: Event) -> None:
+        if not self._closing:
+            self.feed(event)
+
     def _overran(self) -> None:
-        self.feed(OutboxOverran("model"))
+        self._tell(OutboxOverran("model"))
 
     def _unsent(self, event_id: str) -> None:
-        self.feed(SendFailed(self.number, event_id))
+        self._tell(SendFailed(self.number, event_id))
 
 
 def _with_level(event: ModelAudio) -> ModelAudio:

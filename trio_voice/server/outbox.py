@@ -1,27 +1,35 @@
 """The only writer of a socket.
 
 Commands become messages here and wait for their turn; nothing that feeds the state machine ever waits for a peer to read. What
-waits and has not begun to leave can be dropped (audio, at a barge-in) or overtaken (by a clear); a message that has begun is never
-cut, because a torn WebSocket message ends the connection.
+waits and has not begun to leave can be dropped (audio, at a barge-in) or overtaken (by a clear); a message that has begun is
+never cut, because a torn WebSocket message ends the connection.
 
-The queue is bounded in bytes. A peer that does not read for so long that the bound is reached, or that takes longer than the
-send limit for one message, is reported once, as an overrun, and the state machine decides what to give up.
+The queue is bounded. A peer that does not read for so long that the bound is reached, or that takes longer than the send limit
+for one message, is reported once, as an overrun, and the state machine decides what to give up.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 
 NORMAL_CLOSURE = 1000
 
 
-@define
+class _State(Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # what waits still leaves, and then the socket is closed
+    OVERRUN = "overrun"  # the peer does not read
+    OVER = "over"  # nobody writes any more
+
+
+@frozen
 class _Message:
     data: str | bytes
     droppable: bool
@@ -37,79 +45,78 @@ class Outbox:
     on_unsent: Callable[[str], None]
     limit_bytes: int = 4 * 1024 * 1024
     send_limit_s: float = 10.0
+    queued_bytes: int = field(default=0, init=False)
+    """How much waits (of text: characters)."""
+    _state: _State = field(default=_State.OPEN, init=False)
     _queue: deque[_Message] = field(factory=deque, init=False)
-    _queued_bytes: int = field(default=0, init=False)
-    _wake: trio.Event = field(factory=trio.Event, init=False)
-    _overrun: bool = field(default=False, init=False)
-    _close_after: tuple[int, str] | None = field(default=None, init=False)
+    _leaving: _Message | None = field(default=None, init=False)
+    _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    _close_with: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
 
-    @property
-    def queued_bytes(self) -> int:
-        """How much waits, for metrics."""
-        return self._queued_bytes
-
-    def put(self, data: str | bytes, *, droppable: bool = False, event_id: str | None = None) -> None:
-        """Queue a message behind the others."""
-        if self._close_after is not None or self._overrun:
-            return
+    def put(self, data: str | bytes, *, droppable: bool = False, event_id: str | None = None) -> bool:
+        """Queue a message behind the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
+        if self._state is not _State.OPEN:
+            return False
         self._queue.append(_Message(data, droppable, event_id))
-        self._queued_bytes += len(data)
-        self._wake.set()
-        if self._queued_bytes > self.limit_bytes:
+        self.queued_bytes += len(data)
+        self._waiting.unpark_all()
+        if self.queued_bytes > self.limit_bytes:
             self._report_overrun()
+        return self._state is _State.OPEN
 
     def put_first(self, data: str | bytes) -> None:
         """Queue a message before everything that waits, and drop what may be dropped."""
-        if self._close_after is not None or self._overrun:
-            return
-        kept = [message for message in self._queue if not message.droppable]
-        self._queue = deque([_Message(data, droppable=False, event_id=None), *kept])
-        self._queued_bytes = sum(len(message.data) for message in self._queue)
-        self._wake.set()
+        if self._state is _State.OPEN:
+            self._drop_what_may_be_dropped()
+            self._queue.appendleft(_Message(data, droppable=False, event_id=None))
+            self.queued_bytes += len(data)
+            self._waiting.unpark_all()
 
     def close_after(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close the socket once everything that waits now has left; nothing more is taken."""
-        if self._close_after is None:
-            self._close_after = (code, reason)
-            self._wake.set()
+        """Close the socket once what waits now, and may not be dropped, has left; nothing more is taken."""
+        if self._state is _State.OPEN:
+            self._drop_what_may_be_dropped()
+            self._state = _State.CLOSING
+            self._close_with = (code, reason)
+            self._waiting.unpark_all()
 
     async def run(self) -> None:
-        """Write until the socket is closed. Returns; raises nothing but what cancels it."""
+        """Write until the socket is closed, by us or by the peer, or the peer does not read. It raises only what cancels it."""
         try:
-            while True:
-                if not self._queue:
-                    if self._close_after is not None:
-                        await self.socket.close(*self._close_after)
-                        return
-                    self._wake = trio.Event()
-                    await self._wake.wait()
-                    continue
-                message = self._queue.popleft()
-                self._queued_bytes -= len(message.data)
-                await self._send(message)
+            while self._queue or self._state is _State.OPEN:
+                if self._queue:
+                    await self._send_next()
+                else:
+                    await self._waiting.park()
+            if self._state is _State.CLOSING:
+                await self.socket.close(*self._close_with)
         except SocketClosed:
-            for message in self._queue:  # a closed socket: nobody will send these
-                self._tell_unsent(message)
-            self._queue.clear()
+            self._give_up(_State.OVER)
+        finally:
+            self._state = _State.OVER
 
-    async def _send(self, message: _Message) -> None:
-        try:
-            with trio.move_on_after(self.send_limit_s) as scope:
-                await self.socket.send(message.data)
-        except SocketClosed:
-            self._tell_unsent(message)
-            raise
-        if scope.cancelled_caught:
-            self._tell_unsent(message)
+    async def _send_next(self) -> None:
+        self._leaving = message = self._queue.popleft()
+        self.queued_bytes -= len(message.data)
+        with trio.move_on_after(self.send_limit_s):
+            await self.socket.send(message.data)
+            self._leaving = None
+        if self._leaving is not None:
             self._report_overrun()
 
-    def _tell_unsent(self, message: _Message) -> None:
-        if message.event_id is not None:
-            self.on_unsent(message.event_id)
-
     def _report_overrun(self) -> None:
-        if not self._overrun:
-            self._overrun = True
-            self._queue.clear()
-            self._queued_bytes = 0
+        if self._state is not _State.OVERRUN:
+            self._give_up(_State.OVERRUN)
             self.on_overrun()
+
+    def _give_up(self, state: _State) -> None:
+        """Nothing more leaves; the state is set first, because who is told may answer with a message."""
+        self._state = state
+        unsent, self._queue, self.queued_bytes = self._queue, deque(), 0
+        for message in (self._leaving, *unsent):
+            if message is not None and message.event_id is not None:
+                self.on_unsent(message.event_id)
+
+    def _drop_what_may_be_dropped(self) -> None:
+        self._queue = deque(message for message in self._queue if not message.droppable)
+        self.queued_bytes = sum(len(message.data) for message in self._queue)

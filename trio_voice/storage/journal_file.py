@@ -1,14 +1,14 @@
 """A call's journal on disk: lines are taken at once and written in the background, so that a slow disk delays no audio.
 
-What waits is bounded. When the disk does not keep up, or fails, lines are left out and counted, the loss is noted in the journal
-as soon as it can be, and the call goes on.
+What waits is bounded. A batch that cannot be written is kept and tried again; when the bound is reached lines are left out, and
+`{"lost_lines": n}` stands in their place. The call goes on in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from io import TextIOWrapper
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 import structlog
@@ -17,74 +17,121 @@ from attrs import define, field
 
 log = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 0.25
-LIMIT_CHARACTERS = 4 * 1024 * 1024
+WRITE_EVERY_S = 0.5
+LIMIT_CHARACTERS = 512 * 1024
+"""About a minute of a call."""
 LAST_WRITE_LIMIT_S = 5.0
+WRITERS_LIMIT = 4
+"""How many threads may write journals at once: a disk that hangs must not use up the threads that resolve host names."""
+
+
+def journal_writers() -> trio.CapacityLimiter:
+    """Make what the journals of all calls share."""
+    return trio.CapacityLimiter(WRITERS_LIMIT)
 
 
 @define(eq=False)
 class JournalFile:
-    """Lines on their way to a file. `put` is a plain function and never waits."""
+    """Lines on their way to a file. `put` and `end` are plain functions and never wait."""
 
     path: Path
+    writers: trio.CapacityLimiter = field(factory=journal_writers)
     lost: int = field(default=0, init=False)
+    """How many lines were left out since one was last taken."""
     _lines: list[str] = field(factory=list, init=False)
     _characters: int = field(default=0, init=False)
-    _file: TextIOWrapper | None = field(default=None, init=False)
+    _file: FileIO | None = field(default=None, init=False)
+    _failure: str = field(default="", init=False)
+    _ending: trio.Event = field(factory=trio.Event, init=False)
+    _scope: trio.CancelScope = field(factory=lambda: trio.CancelScope(shield=True), init=False)
 
     def put(self, line: str) -> None:
         """Take one line, without its newline."""
-        if self._characters > LIMIT_CHARACTERS:
+        if self._characters + len(line) > LIMIT_CHARACTERS:
             self.lost += 1
-            return
+        else:
+            self._note_what_was_lost()
+            self._take(line)
+
+    def end(self) -> None:
+        """Take no more lines; what waits is still written, within a bound."""
+        self._ending.set()
+        self._scope.deadline = trio.current_time() + LAST_WRITE_LIMIT_S
+
+    async def run(self) -> None:
+        """Write what is put, twice a second, to the `end`, also when cancelled: the end of a call is the best of its journal."""
+        with self._scope:
+            while not self._ending.is_set():
+                with trio.move_on_after(WRITE_EVERY_S):
+                    await self._ending.wait()
+                if self._ending.is_set():
+                    self._note_what_was_lost()
+                    await self._write(self._finish)
+                elif self._lines:
+                    await self._write(self._append)
+        if self._scope.cancelled_caught:
+            log.error("the disk did not take the end of the journal in time", path=str(self.path))
+        elif self._lines:
+            log.error("the end of the journal is lost", path=str(self.path), lines=len(self._lines), error=self._failure)
+
+    def _take(self, line: str) -> None:
         self._lines.append(line)
         self._characters += len(line)
 
-    async def run(self) -> None:
-        """Write what was put, every quarter of a second, until cancelled."""
-        while True:
-            await trio.sleep(WRITE_EVERY_S)
-            await self.write()
-
-    async def write(self) -> None:
-        """Write what was put until now."""
-        if not self._lines:
-            return
-        lines, self._lines, self._characters = self._lines, [], 0
+    def _note_what_was_lost(self) -> None:
         if self.lost:
-            lines.append(f'{{"lost_lines":{self.lost}}}')
-        try:
-            await trio.to_thread.run_sync(self._append, "\n".join(lines) + "\n")
+            log.warning("lines of the journal were lost", path=str(self.path), lines=self.lost)
+            self._take(f'{{"lost_lines":{self.lost}}}')
             self.lost = 0
+
+    # --- writing
+
+    async def _write(self, write: Callable[[bytes], str]) -> None:
+        """Have all that waits written. The thread is abandoned at the end's bound: nothing can interrupt it in the disk."""
+        lines, self._lines = self._lines, []
+        data = "".join(f"{line}\n" for line in lines).encode()
+        failure = await trio.to_thread.run_sync(write, data, limiter=self.writers, abandon_on_cancel=True)
+        if failure:
+            self._lines = lines + self._lines
+        else:
+            self._characters -= sum(len(line) for line in lines)
+        if failure != self._failure:
+            log.warning("writing the journal", path=str(self.path), error=failure or "none any more")
+        self._failure = failure
+
+    def _append(self, data: bytes) -> str:
+        """Write all or nothing, in a thread; returns what went wrong."""
+        begin: int | None = None
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = FileIO(self.path, "ab")
+            begin = self._file.tell()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            self.lost += len(lines)
-            log.warning("the journal cannot be written", path=str(self.path), error=str(error), lost_lines=self.lost)
+            if self._file is not None and begin is not None:
+                with suppress(OSError):
+                    self._file.truncate(begin)
+            return error.strerror or str(error)
+        return ""
 
-    def _append(self, text: str) -> None:
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(text)
-        self._file.flush()
-
-    async def aclose(self) -> None:
-        """Write the rest, within a bound, also when cancelled."""
-        with trio.move_on_after(LAST_WRITE_LIMIT_S, shield=True) as scope:
-            await self.write()
-            if self._file is not None:
-                await trio.to_thread.run_sync(self._file.close)
-        if scope.cancelled_caught:
-            log.error("the end of the journal could not be written in time", path=str(self.path))
+    def _finish(self, data: bytes) -> str:
+        failure = self._append(data)
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        return failure
 
 
 @asynccontextmanager
-async def journal_file(path: Path) -> AsyncIterator[JournalFile]:
-    """Open a journal for the length of a block; all that was put is on disk when the block is left."""
-    journal = JournalFile(path)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(journal.run)
+async def journal_file(path: Path, writers: trio.CapacityLimiter | None = None) -> AsyncIterator[JournalFile]:
+    """Open a journal for the length of a block; all that was put is on disk when the block is left, if the disk takes it."""
+    journal = JournalFile(path, writers or journal_writers())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        try:
             yield journal
-            nursery.cancel_scope.cancel()
-    finally:
-        await journal.aclose()
+        finally:
+            journal.end()

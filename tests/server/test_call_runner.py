@@ -1,0 +1,178 @@
+"""Whole calls through the shell: what the caller hears, what the model is told, and what the journal keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, journals, rig
+from trio_voice.core.settings import CallSettings
+from trio_voice.server.websocket import SocketClosed
+
+
+async def talking(world: Rig, model: Any, ms: int = 2000) -> None:
+    """The caller has said something and is being answered, for longer than the test lasts."""
+    await model.hear()
+    await model.expect("response.create")
+    await model.begin()
+    await model.speak(ms)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+# --- a call ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_turn(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world:
+        async with world.call() as phone:
+            model = await world.session()
+            await phone.say(10, VOICE)
+            stopped = trio.current_time()
+            await model.hear()
+            create = await model.expect("response.create")
+            assert trio.current_time() - stopped == pytest.approx(0.15, abs=1e-6)  # turn_end_s
+            assert create["response"]["metadata"] == {"request": "1", "purpose": "turn"}
+            await model.answer(1000)
+            await phone.say(60)
+            assert phone.heard == b"\x20" * 8000
+            assert phone.carrier.warnings == []
+            await phone.hang_up()
+            assert (await phone.end()).code == 1000
+        appended = [audio_of(each) for each in model.received if each["type"] == "input_audio_buffer.append"]
+        assert b"".join(appended) == VOICE * 10 + QUIET * 60
+    assert_complete(*journals(tmp_path))
+    assert world.said() == [
+        "> CallStarted",
+        "< OpenSession",
+        "> SessionReady",
+        "> SpeechStarted",
+        "> SpeechStopped",
+        "> TurnCommitted",
+        "@ turn_end",
+        "< CreateResponse",
+        "> ResponseCreated",
+        "> ItemAdded",
+        *["< SendMark"] * 3,
+        "> ModelAudioEnded",
+        "> ResponseDone",
+        *["> PlaybackMarked"] * 3,
+        "> CallerHungUp",
+        "< Close",
+    ]
+
+
+async def test_a_barge_in_clears_first_and_no_late_audio_is_heard(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world, world.call() as phone:
+        model = await world.session()
+        await phone.say(20)  # calibrated
+        await talking(world, model, 3000)
+        await phone.say(40)
+        await phone.say(10, VOICE)
+        before = len(phone.received)
+        await model.send(type="input_audio_buffer.speech_started", event_id="e", item_id="u2", audio_start_ms=1000)
+        cancel = await model.expect("response.cancel")
+        truncate = await model.expect("conversation.item.truncate")
+        assert cancel["response_id"] == "r1"
+        assert truncate["item_id"] == "i1"
+        assert truncate["audio_end_ms"] == len(phone.heard) // 8 == 1000
+        await model.speak(500)  # it was on its way
+        await model.finish(status="cancelled")
+        await phone.say(50)
+        assert [each["event"] for each in phone.received[before:]] == ["clear"]
+        assert phone.heard == b"\x20" * 8000
+        await phone.hang_up()
+        await phone.end()
+    assert_complete(*journals(tmp_path))
+    assert [each for each in model.kinds() if each.startswith("response.cancel")] == ["response.cancel"]
+
+
+async def test_the_caller_who_hangs_up_ends_the_call_at_once(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world, world.call() as phone:
+        model = await world.session()
+        await talking(world, model)
+        began = trio.current_time()
+        await phone.hang_up()
+        assert (await phone.end()).code == 1000
+        assert (await model.end()).code == 1000
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == began
+        assert_complete(*journals(tmp_path))
+        assert world.said()[-2:] == ["> CallerHungUp", "< Close"]
+        assert world.logged("call ended")[0]["reason"] == "the carrier sent stop"
+
+
+async def test_a_line_that_is_cut_ends_the_call_at_once(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world, world.call() as phone:
+        model = await world.session()
+        await talking(world, model)
+        await phone.socket.close(1001)
+        began = trio.current_time()
+        await model.end()
+        assert trio.current_time() == began
+    assert_complete(*journals(tmp_path))
+    assert world.logged("call ended")[0]["reason"] == "the caller's line was closed (1001)"
+    assert world.logged("the caller's line broke") == []
+
+
+async def test_the_agent_hangs_up_after_its_goodbye_was_heard(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world, world.call() as phone:
+        model = await world.session()
+        await talking(world, model, 500)
+        item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "hang_up", "arguments": "{}", "status": "completed"}
+        await model.send(type="response.output_item.done", event_id="e", response_id="r1", output_index=1, item=item)
+        began = trio.current_time()
+        await model.finish()
+        assert (await phone.end()).code == 1000
+        assert trio.current_time() - began == pytest.approx(0.5, abs=1e-6)
+        assert phone.heard == b"\x20" * 4000
+        await model.end()
+        await trio.testing.wait_all_tasks_blocked()
+        assert_complete(*journals(tmp_path))
+        assert "< HangUp" in world.said()
+
+
+async def test_the_agent_is_told_of_a_tool_that_is_none(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path) as world, world.call() as phone:
+        model = await world.session()
+        await talking(world, model, 500)
+        item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": 'a "quoted" one', "arguments": "{}"}
+        await model.send(
+            type="response.output_item.done", event_id="e", response_id="r1", output_index=1, item=item | {"status": "completed"}
+        )
+        told = await model.expect("conversation.item.create")
+        assert told["item"] == {
+            "type": "function_call_output",
+            "call_id": "c1",
+            "output": '{"error":"there is no tool a \\"quoted\\" one"}',
+        }
+        await phone.hang_up()
+
+
+async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with rig(tmp_path, settings=CallSettings()) as world:
+        world.refusals += ["connection refused"] * 100
+        async with world.call() as phone, trio.open_nursery() as nursery:
+            nursery.start_soon(keep_talking, phone)
+            began = trio.current_time()
+            await phone.end()
+            assert trio.current_time() - began == 10.0 + len(APOLOGY) / 8000  # reconnect_limit_s, and the apology
+            assert phone.heard == APOLOGY
+            nursery.cancel_scope.cancel()
+    assert_complete(*journals(tmp_path))
+    (ended,) = world.logged("call ended")
+    assert ended["reason"] == "no model session within the limit"
+    lost = world.logged("model session lost")
+    assert [(each["reason"], each["call_id"] == ended["call_id"]) for each in lost] == [("connection refused", True)] * len(lost)
+    assert 5 <= len(lost) <= 10  # it was tried again, with pauses that grow
+
+
+async def keep_talking(phone: Any) -> None:
+    try:
+        while True:
+            await phone.say(1)
+    except SocketClosed:
+        return
