@@ -26,7 +26,7 @@ def spoken(name: str = "marin", text: str = SENTENCE, speed: float = 1.0, langua
 def test_every_voice_is_equally_loud_and_not_clipped(name: str) -> None:
     audio = spoken(name)
     assert 1.5 < len(audio) / 48000 < 4.0
-    assert active_level_dbfs(audio, 24000) == pytest.approx(-20.0, abs=2.0)
+    assert active_level_dbfs(audio, 24000) == pytest.approx(-20.0, abs=3.0)  # sentences differ by 2 dB
     assert np.abs(np.frombuffer(audio, "<i2").astype(int)).max() < 32768 * 0.985
 
 
@@ -51,7 +51,7 @@ def test_each_language_is_really_the_one_that_speaks(language: str) -> None:
     spoken(language="pl")
     assert len(spoken(text="1 2 3", language=language)) > 24000
     current = espeak()._library.espeak_GetCurrentVoice().contents
-    assert current.identifier.decode().endswith("+f1")
+    assert current.identifier.decode().endswith(f"+{voice_profile('marin').espeak.variant}")
     family = {"en": b"en", "fr": b"fr", "de": b"de", "es": b"es", "it": b"it", "ru": b"ru", "zh": b"cmn"}[language[:2]]
     assert current.languages[1:].startswith(family)
 

@@ -24,7 +24,7 @@ def spoken(name: str = "marin", text: str = SENTENCE, speed: float = 1.0) -> byt
 def test_every_voice_is_equally_loud_and_not_clipped(name: str) -> None:
     audio = spoken(name)
     assert 1.5 < len(audio) / 48000 < 4.0
-    assert active_level_dbfs(audio, 24000) == pytest.approx(-20.0, abs=2.0)
+    assert active_level_dbfs(audio, 24000) == pytest.approx(-20.0, abs=3.0)  # sentences differ by 2 dB
     assert np.abs(np.frombuffer(audio, "<i2").astype(int)).max() < 32768 * 0.985
 
 
