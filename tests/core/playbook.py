@@ -26,6 +26,9 @@ from trio_voice.core.events import (
     ResponseDone,
     ResponseStatus,
     SessionReady,
+    SpeechStarted,
+    SpeechStopped,
+    TurnCommitted,
 )
 from trio_voice.core.settings import CallSettings, Wording
 
@@ -43,17 +46,22 @@ class Playbook:
         self._now = 0.0
         self._left: list[Command] = []
         self._said: list[str] = []
+        self._all: list[Command] = []
 
     @property
     def now(self) -> float:
         return self._now
+
+    def count(self, kind: type[Command]) -> int:
+        """How many commands of this class there have been so far, named or not."""
+        return sum(isinstance(command, kind) for command in self._all)
 
     def __rshift__(self, said: Event | float) -> Playbook:
         """An event happens, or seconds pass."""
         assert self, "unreachable: __bool__ raises"
         self._said.append(f">> {said!r}")
         if isinstance(said, Event):
-            self._left += self.call.receive(said, self._now)
+            self._command(self.call.receive(said, self._now))
         else:
             self._wait(said)
         return self
@@ -82,9 +90,18 @@ class Playbook:
             timer = self.call.next_timer()
             assert timer is not None
             self.timers.append(timer)
-            self._left += self.call.handle_timer(self._now)
+            self._command(self.call.handle_timer(self._now))
         self._now_us = until_us
         self._now = max(self._now, until_us / 1e6)
+
+    def shortened(self, story: str) -> Playbook:
+        """The same, but a failure tells this instead of all that was said so far."""
+        self._said = [story]
+        return self
+
+    def _command(self, commands: list[Command]) -> None:
+        self._left += commands
+        self._all += commands
 
     def _story(self) -> str:
         return "\n" + "\n".join(self._said)
@@ -94,9 +111,9 @@ class Playbook:
 
 
 def call_with(apology: bytes = b"", *, marks: bool = True, **settings: Any) -> Call:
-    """A call with these settings; the wordings are their own names."""
+    """A call with these settings; its wordings are short, and by default a carrier that sends nothing is not given up."""
     wording = Wording(greeting="greet", idle_prompt="prompt", farewell="bye", notice="notice", injected_text="say {text}")
-    return Call(CallSettings(**settings), wording, apology, marks)
+    return Call(CallSettings(**({"media_limit_s": 1e6} | settings)), wording, apology, marks)
 
 
 def started(call: Call | None = None, **settings: Any) -> Playbook:
@@ -112,9 +129,7 @@ def greeting(**settings: Any) -> Playbook:
 def conversing(*, calibrated: bool = True, **settings: Any) -> Playbook:
     """No greeting: session 1 serves, nobody has spoken, 0.2 s have passed, the noise floor is known."""
     book = started(greeting=False, **settings) >> SessionReady(1)
-    if calibrated:
-        hear(book, 10)
-    return book
+    return hear(book, 10).shortened("conversing()") if calibrated else book
 
 
 def hear(book: Playbook, frames: int, level_dbfs: float | None = QUIET_DBFS) -> Playbook:
@@ -122,6 +137,12 @@ def hear(book: Playbook, frames: int, level_dbfs: float | None = QUIET_DBFS) -> 
     for _ in range(frames):
         book = book >> 0.02 >> CallerAudio(FRAME, level_dbfs) << ...
     return book
+
+
+def turn(book: Playbook, item_id: str = "u1", session: int = 1) -> Playbook:
+    """The caller speaks for a second; the turn has just ended and a reply is being asked for (what is commanded is not named)."""
+    book = book >> SpeechStarted(session, item_id) << ... >> 1.0 << ... >> SpeechStopped(session, item_id)
+    return book >> TurnCommitted(session, item_id) << ... >> book.call.settings.turn_end_s
 
 
 def speaking(book: Playbook, response_id: str = "r1", item_id: str = "i1", ms: int = 400, session: int = 1) -> Playbook:

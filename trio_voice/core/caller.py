@@ -105,14 +105,14 @@ def _barge_in(parts: Parts, now: float) -> Refusal | None:
 
 
 def _barge_in_refusal(parts: Parts, now: float) -> Refusal | None:
-    settings, playback = parts.settings, parts.playback
+    settings = parts.settings
     match parts.standing.call:
         case CallState.LEAVING:
             return Refusal.CLOSING
         case CallState.GOODBYE:
             if not may_be_kept(parts):
                 return Refusal.HANG_UP_PENDING
-            if parts.guard.idle and playback.expected_end(now) - now <= settings.hang_up_return_s:
+            if parts.guard.idle and parts.playback.rest_s(now) <= settings.hang_up_return_s:
                 return Refusal.PAST_RETURN
         case CallState.GREETING if settings.turns is Turns.OURS and not settings.greeting_interruptible:
             return Refusal.GREETING_LOCK

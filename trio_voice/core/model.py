@@ -277,8 +277,7 @@ def announce_next(parts: Parts, now: float) -> None:
 def _announcement_refusal(parts: Parts, now: float) -> Refusal | None:
     """As the guard sees it, and a playback that goes on for longer than a text waits is as good as an active response."""
     refusal = parts.guard.refusal(Purpose.INJECTED_TEXT)
-    rest_s = parts.playback.expected_end(now) - now
-    if refusal is None and parts.playback.speaking and rest_s > parts.settings.injected_text_wait_s:
+    if refusal is None and parts.playback.rest_s(now) > parts.settings.injected_text_wait_s:
         return Refusal.RESPONSE_ACTIVE
     return refusal
 

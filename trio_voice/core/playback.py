@@ -148,6 +148,10 @@ class Playback:
         """When all that was sent will have been heard, in seconds on the call's clock."""
         return max(now, self._end_at(self._runs[-1])) if self._runs else now
 
+    def rest_s(self, now: float) -> float:
+        """How long what was sent will still be heard, in seconds, to the microsecond."""
+        return round(self.expected_end(now) - now, 6)
+
     def level_dbfs(self, now: float) -> float | None:
         """The loudest of what the caller heard in the last 300 ms; None when nothing played."""
         position = self._position(now)
