@@ -42,6 +42,14 @@ def test_options_become_settings(started: list[ModelServerSettings]) -> None:
     assert settings.script.name == "receptionist"
 
 
+def test_what_speaks_and_what_hears_can_be_chosen(started: list[ModelServerSettings]) -> None:
+    run("--voice", "espeak-ng", "--voice-workers", "3", "--detector", "silero")
+    run()
+    chosen, plain = started
+    assert (chosen.voice.engine, chosen.voice.workers, chosen.detector) == ("espeak-ng", 3, "silero")
+    assert (plain.voice.engine, plain.voice.workers, plain.detector) == ("auto", 1, "telephone")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -15,6 +15,9 @@ from trio_voice.audio.resample import resample_pcm16
 from trio_voice.errors import UserError
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan, SpeechEnded
 from trio_voice.realtime_server.hearing_silero import SileroModel
+from trio_voice.realtime_server.server import ModelServer, ModelServerSettings, serve_model
+from trio_voice.realtime_server.switches import DEFAULT_SWITCHES
+from trio_voice.realtime_server.voice import VoicePool
 from trio_voice.realtime_server.voice_flite import Flite
 from trio_voice.realtime_server.voice_names import EngineError, voice_profile
 
@@ -71,8 +74,17 @@ def test_calls_share_the_network_but_not_what_was_heard(model: SileroModel, sent
     assert told == expected
 
 
-def test_loading_is_refused_in_one_line_when_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_that_is_asked_for_it_hears_with_it(model: SileroModel, sentence: bytes) -> None:
+    server = ModelServer(ModelServerSettings(detector="silero"), VoicePool(), DEFAULT_SWITCHES, model)
+    audio = noise(1.0) + sentence + noise(1.0)
+    asked = server._hearing()(HearingSettings())
+    assert (
+        asked.hear(audio) == Hearing(HearingSettings(), judge=model.judge()).hear(audio) != Hearing(HearingSettings()).hear(audio)
+    )
+
+
+async def test_a_server_without_the_extra_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "modules", {name: module for name, module in sys.modules.items() if "onnxruntime" not in name})
     with pytest.raises(UserError, match=r"pip install 'trio-voice\[silero\]'"):
-        SileroModel.load()
+        await serve_model(ModelServerSettings(detector="silero"))

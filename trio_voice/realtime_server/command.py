@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -17,6 +17,7 @@ from trio_voice.errors import UserError
 from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.realtime_server.switches import describe_switches, parse_assignments
+from trio_voice.realtime_server.voice import VoiceSettings
 
 
 def _list_switches(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -35,15 +36,31 @@ def _list_switches(context: click.Context, _parameter: click.Parameter, wanted: 
 @click.option("--api-key", envvar="TRIO_VOICE_MODEL_KEY", help="The key that clients must give; default: none is asked for.")
 @click.option("--sessions", "most_sessions", type=click.IntRange(1), default=1000, show_default=True, help="At most so many.")
 @click.option("--cheap", is_flag=True, help="For load tests: prepared audio, turns by level, almost no CPU.")
+@click.option(
+    "--voice", "engine", type=click.Choice(["auto", "flite", "espeak-ng", "tones"]), default="auto", help="What speaks."
+)
+@click.option("--voice-workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that speak.")
+@click.option(
+    "--detector", type=click.Choice(["telephone", "silero"]), default="telephone", show_default=True, help="What hears."
+)
 @click.option("--control/--no-control", default=True, help="Offer /control/ to change switches while it runs (default: yes).")
 @click.option("--seed", type=int, help="Makes identifiers and random times repeatable.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
-def model(script_path: Path | None, assignments: tuple[str, ...], log_json: bool, quiet: bool, **plain: Any) -> None:
+def model(
+    script_path: Path | None,
+    assignments: tuple[str, ...],
+    engine: Literal["auto", "flite", "espeak-ng", "tones"],
+    voice_workers: int,
+    log_json: bool,
+    quiet: bool,
+    **plain: Any,
+) -> None:
     """Run the embedded Realtime server: the OpenAI Realtime protocol without a key, an account or a network."""
     script = read_script(script_path) if script_path is not None else default_script()
     switches = script.switches.changed(parse_assignments(assignments), "--set")
-    settings = ModelServerSettings(script=msgspec.structs.replace(script, switches=switches), **plain)
+    voice = VoiceSettings(engine=engine, workers=voice_workers)
+    settings = ModelServerSettings(script=msgspec.structs.replace(script, switches=switches), voice=voice, **plain)
     _configure_log(as_json=log_json, quiet=quiet)
     problem: UserError | None = None
     try:

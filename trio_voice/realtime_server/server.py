@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -32,6 +32,7 @@ from trio_voice.realtime_server.control import Control
 from trio_voice.realtime_server.errors_on_the_wire import Refusal
 from trio_voice.realtime_server.faults import FaultyWire
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings
+from trio_voice.realtime_server.hearing_silero import SileroModel
 from trio_voice.realtime_server.http_head import Head, read_body, read_head, response
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.level_judge import LevelJudge
@@ -73,6 +74,8 @@ class ModelServerSettings:
     seed: int | None = None
     """Makes identifiers, obfuscation and random times repeatable."""
     voice: VoiceSettings = field(factory=VoiceSettings)
+    detector: Literal["telephone", "silero"] = "telephone"
+    """What hears turns: webrtcvad and the level over the line's noise, or the Silero network (the extra [silero])."""
 
 
 @define
@@ -83,6 +86,8 @@ class ModelServer:
     voice: Voice
     switches: Switches
     """Of sessions that begin from now on."""
+    silero: SileroModel | None = None
+    """The network that all sessions share, where the settings ask for it."""
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
@@ -159,6 +164,12 @@ class ModelServer:
             return errors.insufficient_quota()
         return admit(upgrade, self.settings.api_key, self.settings.models, refuse_beta=self.switches.refuse_beta)
 
+    def _hearing(self) -> Callable[[HearingSettings], Hearing]:
+        """Return what makes one session's ear."""
+        if self.settings.cheap:
+            return partial(Hearing, judge=LevelJudge())
+        return Hearing if self.silero is None else partial(Hearing, judge=self.silero.judge())
+
     async def _run_session(self, socket: WebSocket, admitted: Admitted, log: Any) -> None:
         self.served += 1
         rng = random.Random(None if self.settings.seed is None else self.settings.seed + self.served)
@@ -167,7 +178,7 @@ class ModelServer:
             ScriptedThinking(self.settings.script),
             Behaviour(self.switches),
             rng,
-            partial(Hearing, judge=LevelJudge()) if self.settings.cheap else _telephone_hearing,
+            self._hearing(),
             PreparedSpeech() if self.settings.cheap else None,
         )
         log = log.bind(session=session.id)
@@ -182,10 +193,6 @@ class ModelServer:
             log.info("session ended", code=code, reason=reason)
 
 
-def _telephone_hearing(settings: HearingSettings) -> Hearing:
-    return Hearing(settings)
-
-
 async def serve_model(
     settings: ModelServerSettings,
     *,
@@ -194,8 +201,10 @@ async def serve_model(
 ) -> None:
     """Serve until cancelled; `task_status.started` gives the URL, `ws://127.0.0.1:PORT/v1/realtime`.
 
-    `tell_voice` is told before that, in a sentence, what speaks. Raises UserError when it cannot listen there.
+    `tell_voice` is told before that, in a sentence, what speaks. Raises UserError when it cannot listen there, or when the
+    detector that is asked for is not installed.
     """
+    silero = SileroModel.load() if settings.detector == "silero" and not settings.cheap else None
     try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=1024)
     except OSError as error:
@@ -206,7 +215,7 @@ async def serve_model(
     url = url_of(settings.host, listeners[0].socket.getsockname()[1])
     voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
     async with VoicePool(voice_settings) as voice:
-        server = ModelServer(settings, voice, settings.script.switches)
+        server = ModelServer(settings, voice, settings.script.switches, silero)
         server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
         if tell_voice is not None:
             tell_voice(voice.describe())
