@@ -1,0 +1,78 @@
+"""Writes docs/state-machines.md from the tables: `python -m tests.tools.state_diagrams`. A test holds the page to them."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from pathlib import Path
+
+from trio_voice.core import states
+from trio_voice.core.states import MIRROR_TABLE, REFUSALS, RESPONSE_TABLE, Fault, ResponseState, Signal
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "state-machines.md"
+
+
+def _cell(signal: Signal, state: ResponseState) -> str:
+    cell = RESPONSE_TABLE[signal][state]
+    if cell is Fault.OURS:
+        return "*our fault*"
+    if cell is Fault.PEERS:
+        return "*the peer's fault*"
+    return "stay" if cell is state else f"→ {cell.value}"
+
+
+def _table() -> str:
+    head = "| signal | " + " | ".join(state.value for state in ResponseState) + " |"
+    rule = "|---" * (len(ResponseState) + 1) + "|"
+    rows = [f"| {signal.value} | " + " | ".join(_cell(signal, state) for state in ResponseState) + " |" for signal in Signal]
+    return "\n".join([head, rule, *rows])
+
+
+def _diagram() -> str:
+    edges: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for signal, row in RESPONSE_TABLE.items():
+        for state, cell in row.items():
+            if isinstance(cell, ResponseState) and cell is not state:
+                edges[state.value, cell.value].append(signal.value)
+    lines = [f"    {source} --> {target}: {'<br/>'.join(signals)}" for (source, target), signals in edges.items()]
+    return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> idle", *lines, "```"])
+
+
+def _refusals() -> str:
+    rows = [f"| {state.value} | {refusal.value if refusal else 'none: it may be asked'} |" for state, refusal in REFUSALS.items()]
+    return "\n".join(["| state of the call | a request for a reply is refused with |", "|---|---|", *rows])
+
+
+def page() -> str:
+    """The whole page."""
+    theory = inspect.getdoc(states) or ""
+    mirrored = [signal.value for signal in Signal if MIRROR_TABLE[signal] != RESPONSE_TABLE[signal]]
+    return f"""# The state machines of a call
+
+This page is written from `trio_voice/core/states.py` (`python -m tests.tools.state_diagrams`): the theory is its docstring, the
+diagram and the tables are its tables.
+
+## The response machine, drawn
+
+{_diagram()}
+
+## The response machine, cell by cell
+
+{_table()}
+
+With `turns = "model"` this differs: {", ".join(mirrored)} leads to active from every state.
+
+## The call machine: what a request for a reply is told
+
+{_refusals()}
+
+## The theory
+
+```text
+{theory}
+```
+"""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
