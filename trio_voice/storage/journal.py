@@ -61,10 +61,11 @@ class Header:
 
 
 def _by_name(module: object, base: type) -> dict[str, type[Any]]:
+    """The classes that are no base of others."""
     return {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base
+        if isinstance(value, type) and issubclass(value, base) and not value.__subclasses__()
     }
 
 
