@@ -75,6 +75,8 @@ def pack(message: Request | Report) -> bytes:
 class MessageBuffer:
     """Bytes in, as they come; whole messages out. Holds at most one message of 1 MiB beyond what was fed last."""
 
+    __slots__ = ("_bytes",)
+
     def __init__(self) -> None:
         self._bytes = bytearray()
 
