@@ -6,6 +6,7 @@ What waits is bounded. A batch that cannot be written is kept and tried again; w
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from io import FileIO
@@ -41,6 +42,7 @@ class JournalFile:
     _lines: list[str] = field(factory=list, init=False)
     _characters: int = field(default=0, init=False)
     _file: FileIO | None = field(default=None, init=False)
+    _size: int = field(default=0, init=False)
     _failure: str = field(default="", init=False)
     _ending: trio.Event = field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = field(factory=lambda: trio.CancelScope(shield=True), init=False)
@@ -62,13 +64,12 @@ class JournalFile:
         """Write what is put, twice a second, to the `end`, also when cancelled: the end of a call is the best of its journal."""
         with self._scope:
             while not self._ending.is_set():
+                if self._lines:
+                    await self._write(self._append)
                 with trio.move_on_after(WRITE_EVERY_S):
                     await self._ending.wait()
-                if self._ending.is_set():
-                    self._note_what_was_lost()
-                    await self._write(self._finish)
-                elif self._lines:
-                    await self._write(self._append)
+            self._note_what_was_lost()
+            await self._write(self._finish)
         if self._scope.cancelled_caught:
             log.error("the disk did not take the end of the journal in time", path=str(self.path))
         elif self._lines:
@@ -101,20 +102,20 @@ class JournalFile:
 
     def _append(self, data: bytes) -> str:
         """Write all or nothing, in a thread; returns what went wrong."""
-        begin: int | None = None
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = FileIO(self.path, "ab")
-            begin = self._file.tell()
+                self._size = os.fstat(self._file.fileno()).st_size
             rest = memoryview(data)
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            if self._file is not None and begin is not None:
+            if self._file is not None:
                 with suppress(OSError):
-                    self._file.truncate(begin)
+                    self._file.truncate(self._size)  # what is appended next follows the last whole line
             return error.strerror or str(error)
+        self._size += len(data)
         return ""
 
     def _finish(self, data: bytes) -> str:

@@ -1,0 +1,341 @@
+"""One session with a model, from the dialling to its end: what it tells the call, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+import trio
+import trio.testing
+from attrs import define, evolve, field
+
+from tests.server.memory_socket import MemorySocket, socket_pair
+from tests.server.rig import noise
+from trio_voice.core.commands import AppendAudio, CancelResponse, CreateResponse, Purpose
+from trio_voice.core.events import (
+    Event,
+    ModelAudio,
+    ModelErred,
+    OutboxOverran,
+    SendFailed,
+    SessionLost,
+    SessionReady,
+    SpeechStarted,
+)
+from trio_voice.realtime.settings import SessionSettings
+from trio_voice.server.model import LAST_WORDS_LIMIT_S, ModelEndpoint, ModelSession
+from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket
+
+URL = "wss://model.example/v1/realtime?model=test"
+SETTINGS = SessionSettings(instructions="Be brief.", model="test", voice="marin")
+CREATE = CreateResponse(1, 1, Purpose.TURN)
+Message = dict[str, Any]
+
+
+@define(eq=False)
+class World:
+    """A session, the model's end of it, and what the call was told."""
+
+    session: ModelSession = field(init=False)
+    capacity: int = 1_000_000
+    failure: ConnectFailed | None = None
+    connect_s: float = 0.0
+    answer_limit_s: float = 5.0
+    told: list[tuple[float, Event]] = field(factory=list)
+    far: MemorySocket = field(init=False)
+    near: MemorySocket = field(init=False)
+    asked: list[tuple[str, Mapping[str, str], int, float]] = field(factory=list)
+    something_told: trio.Event = field(factory=trio.Event)
+    over_at: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.near, self.far = socket_pair(self.capacity)
+        endpoint = ModelEndpoint(url=URL, headers={"Authorization": "Bearer x"}, connect=self.connect)
+        self.session = ModelSession(1, evolve(endpoint, answer_limit_s=self.answer_limit_s), SETTINGS, self.feed)
+
+    def feed(self, event: Event) -> None:
+        self.told.append((trio.current_time(), event))
+        self.something_told.set()
+
+    def events(self) -> list[Event]:
+        return [event for _, event in self.told]
+
+    @asynccontextmanager
+    async def connect(
+        self, url: str, headers: Mapping[str, str], *, max_message_bytes: int, connect_timeout_s: float
+    ) -> AsyncIterator[MessageSocket]:
+        self.asked.append((url, headers, max_message_bytes, connect_timeout_s))
+        await trio.sleep(self.connect_s)
+        if self.failure is not None:
+            raise self.failure
+        try:
+            yield self.near
+        finally:
+            await self.near.close()
+
+    async def run(self, delay_s: float) -> None:
+        await self.session.run(delay_s)
+        self.over_at = trio.current_time()
+
+    async def send(self, **message: Any) -> None:
+        await self.far.send(json.dumps(message))
+
+    async def next(self) -> Message:
+        message: Message = json.loads(await self.far.receive())
+        return message
+
+    async def agree(self, **applied: Any) -> Message:
+        """Create the session and echo its settings, with these in the place of what was asked for."""
+        await self.send(type="session.created", event_id="e", session={})
+        update = await self.next()
+        await self.send(type="session.updated", event_id="e", session=update["session"] | applied)
+        await trio.testing.wait_all_tasks_blocked()
+        return update
+
+
+@asynccontextmanager
+async def opened(delay_s: float = 0.0, **options: Any) -> AsyncIterator[World]:
+    """A session that is being opened; it must be over soon after the block."""
+    world = World(**options)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run, delay_s)
+        await trio.testing.wait_all_tasks_blocked()
+        yield world
+        with trio.move_on_after(60):
+            while world.over_at is None:  # noqa: ASYNC110 - the clock is a mock
+                await trio.sleep(0.5)
+        assert world.over_at is not None
+
+
+async def lost_with(world: World) -> SessionLost:
+    """Wait for the end of the session, and return the only thing that was told."""
+    await world.something_told.wait()
+    (event,) = world.events()
+    assert isinstance(event, SessionLost)
+    assert event.session == 1
+    return event
+
+
+# --- opening -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_ready_when_the_model_has_taken_our_settings(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        assert world.asked == [(URL, {"Authorization": "Bearer x"}, MODEL_MESSAGE_BYTES, 5.0)]
+        await world.send(type="session.created", event_id="e", session={})
+        update = await world.next()
+        assert update["type"] == "session.update"
+        assert update["session"]["instructions"] == "Be brief."
+        assert update["session"]["audio"]["input"]["turn_detection"]["create_response"] is False
+        assert world.events() == []
+        assert world.session.send(CREATE) is False
+        await world.send(type="session.updated", event_id="e", session=update["session"])
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.events() == [SessionReady(1)]
+        assert world.session.send(CREATE)
+        assert (await world.next())["event_id"] == "create-1"
+        world.session.close()
+    assert world.events() == [SessionReady(1)]
+    assert world.near.ended == (1000, "")
+
+
+async def test_the_delay_comes_before_the_dialling(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(0.5) as world:
+        await trio.sleep(0.499)
+        assert world.asked == []
+        await trio.sleep(0.002)
+        assert len(world.asked) == 1
+        world.session.close()
+
+
+@pytest.mark.parametrize("updates", [0, 1])
+async def test_a_model_that_does_not_answer_is_lost_at_the_limit(autojump_clock: trio.testing.MockClock, updates: int) -> None:
+    async with opened() as world:
+        if updates:
+            await world.send(type="session.created", event_id="e", session={})
+            await world.next()
+        began = trio.current_time()
+        await trio.sleep(4.999)
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.told == []
+        lost = await lost_with(world)
+        assert world.told[0][0] - began == 5.0
+        assert lost.retryable
+        assert lost.reason == f"no session.{['created', 'updated'][updates]} within 5 s"
+
+
+async def test_settings_that_were_not_applied_are_no_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        await world.agree(audio={"input": {"format": {"type": "audio/pcm", "rate": 24000}}, "output": {}})
+        lost = await lost_with(world)
+        assert not lost.retryable
+        assert lost.reason.startswith("the model did not apply our settings: session.audio.input.format")
+        assert world.near.ended == (1000, "")
+
+
+async def test_other_differences_are_only_logged(autojump_clock: trio.testing.MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with opened() as world:
+            await world.agree(instructions="Be long.")
+            assert world.events() == [SessionReady(1)]
+            world.session.close()
+    (line,) = [line for line in logs if line["event"] == "the model applied other settings"]
+    assert line["differences"] == ["session.instructions: asked for 'Be brief.', the peer applied 'Be long.'"]
+
+
+async def test_settings_that_are_refused_are_no_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        await world.send(type="session.created", event_id="e", session={})
+        update = await world.next()
+        error = {"type": "invalid_request_error", "message": "no such voice", "event_id": update["event_id"]}
+        await world.send(type="error", event_id="e", error=error)
+        lost = await lost_with(world)
+        assert lost == SessionLost(1, "the model refused our settings: no such voice", retryable=False)
+
+
+@pytest.mark.parametrize(("status", "retryable"), [(None, True), (401, False), (404, False), (429, True), (503, True)])
+async def test_a_connection_that_fails(autojump_clock: trio.testing.MockClock, status: int | None, retryable: bool) -> None:
+    async with opened(failure=ConnectFailed("cannot connect", status=status)) as world:
+        assert await lost_with(world) == SessionLost(1, "cannot connect", retryable)
+
+
+async def test_a_wrong_key_is_an_error_and_a_close_and_no_retry_can_mend_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        error = {"type": "invalid_request_error", "code": "invalid_api_key", "message": "Incorrect API key provided"}
+        await world.send(type="error", event_id="e", error=error)
+        await world.far.close(1000, "")
+        assert not (await lost_with(world)).retryable
+
+
+# --- serving -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_model_says_is_told_in_order_and_its_audio_with_its_level(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened() as world:
+        await world.agree()
+        await world.send(type="input_audio_buffer.speech_started", event_id="e", item_id="u1", audio_start_ms=40)
+        place = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+        await world.send(type="response.output_audio.delta", event_id="e", delta="AAAA", **place)
+        await world.send(type="something.new", event_id="e")
+        await world.send(type="error", event_id="e", error={"type": "server_error", "message": "oops"})
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.events()[1:] == [
+            SpeechStarted(1, "u1", 40),
+            ModelAudio(1, "r1", "i1", b"\0\0\0", -0.2),
+            ModelErred(1, "server_error", "oops"),
+        ]
+        world.session.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "retryable"),
+    [(1000, "", True), (1006, "", True), (1001, "going away", True), (1008, "policy", False), (3000, "invalid_model", False)],
+)
+async def test_a_session_that_is_closed_is_lost_once(
+    autojump_clock: trio.testing.MockClock, code: int, reason: str, retryable: bool
+) -> None:
+    async with opened() as world:
+        await world.agree()
+        await world.far.close(code, reason)
+        await trio.testing.wait_all_tasks_blocked()
+        reasons = f"closed by the model ({code} {reason}".rstrip() + ")"
+        assert world.events()[1:] == [SessionLost(1, reasons, retryable)]
+        assert world.session.send(CREATE) is False
+
+
+async def test_an_event_that_cannot_be_read_loses_the_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        await world.agree()
+        await world.send(type="response.done")
+        await trio.testing.wait_all_tasks_blocked()
+        lost = world.events()[-1]
+        assert isinstance(lost, SessionLost)
+        assert lost.retryable
+        assert lost.reason.startswith("the model broke its protocol: the model sent response.done that cannot be read")
+
+
+async def test_r04_a_cancel_that_does_not_leave_is_told_before_the_loss(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(capacity=1) as world:
+        await world.agree()
+        world.session.send(AppendAudio(1, noise(100)))
+        world.session.send(CancelResponse(1, "r1"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(world.near.attempts) == 3  # the settings, the audio, and the cancel, which waits for the network
+        world.far.end(1006)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(map(type, world.events()[1:]), key=lambda kind: kind.__name__) == [SendFailed, SessionLost]
+        assert SendFailed(1, "cancel-r1") in world.events()
+
+
+async def test_a_model_that_does_not_read_is_an_overrun_and_the_session_ends_by_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened(capacity=1) as world:
+        await world.agree()
+        began = trio.current_time()
+        world.session.send(AppendAudio(1, noise(100)))
+        world.session.send(CREATE)
+        await trio.sleep_until(began + 10 + LAST_WORDS_LIMIT_S)
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.told[1:3] == [(began + 10, SendFailed(1, "create-1")), (began + 10, OutboxOverran("model"))]
+        assert isinstance(world.events()[-1], SessionLost)
+
+
+# --- closing -----------------------------------------------------------------------------------------------------------
+
+
+async def test_closed_while_it_waits_to_dial(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(3.0) as world:
+        world.session.close()
+    assert (world.asked, world.told, world.over_at) == ([], [], 0.0)
+
+
+async def test_closed_while_it_dials(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(connect_s=3.0) as world:
+        world.session.close()
+    assert (world.told, world.over_at) == ([], 0.0)
+
+
+@pytest.mark.parametrize("updates", [0, 1])
+async def test_closed_while_it_agrees_on_settings(autojump_clock: trio.testing.MockClock, updates: int) -> None:
+    async with opened() as world:
+        if updates:
+            await world.send(type="session.created", event_id="e", session={})
+            await world.next()
+        world.session.close()
+    assert (world.told, world.near.ended, world.over_at) == ([], (1000, ""), 0.0)
+
+
+async def test_closed_while_it_serves_what_waits_still_leaves_and_nothing_more_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened(capacity=1) as world:
+        await world.agree()
+        world.session.send(AppendAudio(1, noise(100)))
+        world.session.send(CREATE)
+        world.session.send(AppendAudio(1, noise(100)))
+        world.session.close()
+        assert world.session.send(CREATE) is False
+        await world.send(type="input_audio_buffer.speech_started", event_id="e", item_id="u1", audio_start_ms=40)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await world.next())["type"] == "response.create"  # the audio was dropped: nobody listens any more
+    assert world.events() == [SessionReady(1)]
+    assert world.near.ended == (1000, "")
+
+
+async def test_closed_while_the_model_does_not_read_it_is_over_after_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(capacity=1) as world:
+        await world.agree()
+        world.session.send(AppendAudio(1, noise(100)))
+        world.session.send(CREATE)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        world.session.close()
+    assert world.over_at == began + LAST_WORDS_LIMIT_S
+    assert world.events() == [SessionReady(1)]
