@@ -213,3 +213,11 @@ def test_a_real_picture(tmp_path: Path) -> None:
     target = tmp_path / "call.svg"
     assert run(written(tmp_path, short_call()), "--quiet", "--timeline", target).exit_code == 0
     assert target.read_text().startswith("<?xml")
+
+
+def test_a_picture_that_cannot_be_drawn_is_the_users_mistake(tmp_path: Path) -> None:
+    journal = written(tmp_path, short_call())
+    with pytest.raises(UserError, match=r"a picture ends in \.png, \.svg, \.pdf"):
+        run(journal, "--quiet", "--timeline", tmp_path / "call.bmp")
+    with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\)"):
+        run(journal, "--quiet", "--timeline", tmp_path / "nowhere" / "call.png")

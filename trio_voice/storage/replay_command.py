@@ -28,6 +28,7 @@ JOURNAL = "call.jsonl"
 BOTH_SIDES = "call.wav"
 HEARD = "caller.wav"
 STEREO_8KHZ = (2, 2, 8000)
+PICTURES = (".png", ".svg", ".pdf")
 LONGEST_LINE = 200
 _STYLES = {Who.CALLER: "cyan", Who.MODEL: "magenta", Who.SHELL: "blue", Who.TIMER: "yellow", Who.US: "green"}
 _TONES = {Tone.PLAIN: "", Tone.REFUSAL: "yellow", Tone.CUT: "bold red", Tone.FAULT: "bold white on red"}
@@ -50,6 +51,8 @@ def replay(file: Path, until_s: float | None, picture: Path | None, quiet: bool)
     Exit code 0: the same. 1: different, or lines are missing in the middle. 2: FILE is no journal.
     """
     path = file / JOURNAL if file.is_dir() else file
+    if picture is not None and picture.suffix not in PICTURES:
+        raise UserError(f"--timeline {picture}: a picture ends in {', '.join(PICTURES)}")
     screen = Screen(Console(highlight=False, markup=False, emoji=False))
     began = time.perf_counter()
     with opened_journal(path) as lines:
@@ -102,13 +105,15 @@ def opened_journal(path: Path) -> Iterator[Iterator[str]]:
 def draw(path: Path, picture: Path) -> None:
     """Draw a call's picture, with the voices if their recordings lie beside the journal. Raises UserError."""
     heard, said = recordings_beside(path)
-    if path.suffix != ".gz":
-        draw_timeline(path, heard, said, picture)
-        return
     with TemporaryDirectory() as folder:
-        plain = Path(folder) / JOURNAL
-        plain.write_bytes(gzip.decompress(path.read_bytes()))
-        draw_timeline(plain, heard, said, picture)
+        if path.suffix == ".gz":
+            plain = Path(folder) / JOURNAL
+            plain.write_bytes(gzip.decompress(path.read_bytes()))
+            path = plain
+        try:
+            draw_timeline(path, heard, said, picture)
+        except OSError as error:
+            raise UserError(f"--timeline {picture}: cannot be written ({error.strerror})") from None
 
 
 def recordings_beside(journal: Path) -> tuple[bytes, bytes]:
