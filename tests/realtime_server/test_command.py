@@ -68,5 +68,5 @@ def test_a_users_mistake_is_one_sentence(started: list[ModelServerSettings], arg
 def test_the_switches_can_be_listed(started: list[ModelServerSettings]) -> None:
     result = run("--switches")
     assert result.exit_code == 0
-    assert "late_done = False\n    a cancelled response's response.done comes after" in result.output
+    assert "late_done = false\n    a cancelled response's response.done comes after" in result.output
     assert started == []

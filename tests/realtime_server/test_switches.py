@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trio_voice.errors import ConfigError
-from trio_voice.realtime_server.switches import DEFAULT_SWITCHES, Switches, describe_switches, parse_assignments
+from trio_voice.realtime_server.switches import DEFAULT_SWITCHES, Switches, describe_switches, parse_assignments, switch_table
 
 
 def test_a_copy_is_changed_and_checked() -> None:
@@ -24,6 +26,12 @@ def test_assignments_of_a_command_line() -> None:
     for wrong in ("stragglers", "=2"):
         with pytest.raises(ConfigError, match="NAME=VALUE"):
             parse_assignments((wrong,))
+
+
+def test_the_page_lists_the_current_switches() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "realtime-server.md").read_text(encoding="utf-8")
+    listed = page.partition("compares them -->\n")[2].partition("<!-- end of switches")[0]
+    assert listed == switch_table()
 
 
 def test_every_switch_says_what_it_does() -> None:

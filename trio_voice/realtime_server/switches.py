@@ -7,6 +7,7 @@ call. Durations are in the unit that the name says. The defaults are the documen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -126,6 +127,17 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
 
 
 def describe_switches() -> list[tuple[str, str, str]]:
-    """Return each switch's name, default and meaning."""
+    """Return each switch's name, default (as JSON) and meaning, with the values of a choice."""
     schema = msgspec.json.schema(Switches)["$defs"]["Switches"]["properties"]
-    return [(name, str(each.get("default")), str(each.get("description", ""))) for name, each in schema.items()]
+    return [(name, json.dumps(each["default"]), _meaning(each)) for name, each in schema.items()]
+
+
+def _meaning(schema: Mapping[str, Any]) -> str:
+    choices = f" ({', '.join(schema['enum'])})" if "enum" in schema else ""
+    return f"{schema['description']}{choices}"
+
+
+def switch_table() -> str:
+    """Return the switches as the table of docs/realtime-server.md."""
+    rows = [f"| `{name}` | `{default}` | {meaning} |" for name, default, meaning in describe_switches()]
+    return "\n".join(["| switch | default | meaning |", "|---|---|---|", *rows, ""])
