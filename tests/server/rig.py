@@ -194,6 +194,15 @@ class Telephone(Talker):
             await self.socket.send(self.carrier.speak(sample))
             await trio.sleep(0.02)
 
+    async def press(self, digit: str) -> None:
+        await self.socket.send(self.carrier.press(digit, trio.current_time()))
+
+    async def keep_quiet(self) -> None:
+        """The line's noise, until the line is closed."""
+        with suppress(SocketClosed):
+            while True:
+                await self.say(1)
+
     async def hang_up(self) -> None:
         for message in self.carrier.stop(trio.current_time()):
             await self.socket.send(message)
@@ -247,19 +256,23 @@ class Rig:
             await trio.aclose_forcefully(stream)
 
     @asynccontextmanager
-    async def line(self) -> AsyncIterator[Talker]:
-        """A carrier's end of a media stream; nothing has been sent on it."""
-        near, far = trio.testing.memory_stream_pair()
+    async def line(self, *, reading: bool = True) -> AsyncIterator[Talker]:
+        """A carrier's end of a media stream; nothing has been sent on it.
+
+        Not `reading`, it takes nothing from the network before `read` is started, and the network takes hardly anything either.
+        """
+        near, far = trio.testing.memory_stream_pair() if reading else trio.testing.lockstep_stream_pair()
         self.nursery.start_soon(self.serve, far)
         async with client_websocket(near, "voice.example", "/media/twilio") as socket, trio.open_nursery() as nursery:
             talker = Talker(socket)
-            nursery.start_soon(talker.read)
+            if reading:
+                nursery.start_soon(talker.read)
             yield talker
             nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[Telephone]:
-        """A telephone whose stream has begun; leaving the block without hanging up cuts the line."""
+        """A telephone whose stream has begun; leaving the block without hanging up closes the line."""
         near, far = trio.testing.memory_stream_pair()
         self.nursery.start_soon(self.serve, far)
         async with client_websocket(near, "voice.example", "/media/twilio") as socket, trio.open_nursery() as nursery:
@@ -310,6 +323,12 @@ class Rig:
         """The lines of the only call's journal."""
         (path,) = journals(self.calls_folder)
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+    def journal_of(self, phone: Telephone) -> list[Message]:
+        """The lines of one call's journal."""
+        of_all = [[json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in journals(self.calls_folder)]
+        (journal,) = [lines for lines in of_all if lines and lines[0]["call_sid"] == phone.carrier.identity.call_sid]
+        return journal
 
     def said(self) -> list[str]:
         """The only call's journal in short, without its header and single frames."""
@@ -375,3 +394,25 @@ async def rig(calls_folder: Path, **options: Any) -> AsyncIterator[Rig]:
                     await trio.sleep(0.01)
             assert not scope.cancelled_caught, f"left after {BOUND_S} s: {nursery.child_tasks}"
         assert len(world.directory) == 0
+
+
+@asynccontextmanager
+async def rig_with_another_call(calls_folder: Path, **settings: Any) -> AsyncIterator[Rig]:
+    """A server on which another caller is spoken with, in session 1, before and after what the block does."""
+    settings = {"greeting": False, "idle_s": 0, "media_limit_s": 1000, **settings}
+    async with rig(calls_folder, settings=CallSettings(**settings)) as world, world.call() as other:
+        model = await world.session(1)
+        if settings["greeting"]:
+            await model.expect("response.create")
+            await model.answer(100, "r0", "i0")
+            await trio.sleep(1)
+        for turn in (1, 2):
+            await model.hear(f"u{turn}")
+            await model.expect("response.create")
+            await model.answer(200, f"r{turn}", f"i{turn}")
+            await trio.sleep(1)
+            if turn == 1:
+                yield world
+                assert other.closed is None
+        assert len(other.heard) == (400 + 100 * settings["greeting"]) * BYTES_PER_MS
+        await other.hang_up()

@@ -12,8 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.rig import Rig, Talker, journals, rig
-from trio_voice.core.settings import CallSettings
+from tests.server.rig import Rig, Talker, journals, rig, rig_with_another_call
 from trio_voice.server.answering import new_call_id
 from trio_voice.server.websocket import ConnectFailed, client_websocket
 
@@ -22,26 +21,6 @@ START = (
     '"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}'
 )
 MEDIA = '{"event":"media","streamSid":"MZ1","media":{"track":"inbound","chunk":"1","timestamp":"0","payload":"//8="}}'
-
-
-@asynccontextmanager
-async def a_world_with_another_call(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A server on which another caller is spoken with, before and after what the block does."""
-    settings = CallSettings(greeting=False, idle_s=0)
-    async with rig(tmp_path, settings=settings) as world, world.call() as other:
-        model = await world.session(1)
-        await model.hear("u1")
-        await model.expect("response.create")
-        await model.answer(200)
-        await trio.sleep(1)
-        yield world
-        assert other.closed is None
-        await model.hear("u2")
-        await model.expect("response.create")
-        await model.answer(200, "r2", "i2")
-        await trio.sleep(1)
-        assert len(other.heard) == 400 * 8
-        await other.hang_up()
 
 
 def call_id_in(world: Rig, event: str) -> str:
@@ -54,7 +33,7 @@ def call_id_in(world: Rig, event: str) -> str:
 
 
 async def test_no_start_within_10_s_closes_at_10_s_and_not_before(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
-    async with a_world_with_another_call(tmp_path) as world, world.line() as line:
+    async with rig_with_another_call(tmp_path) as world, world.line() as line:
         began = trio.current_time()
         await line.send(event="connected", protocol="Call", version="1.0.0")
         await trio.sleep_until(began + 9.999)
@@ -69,7 +48,7 @@ async def test_no_start_within_10_s_closes_at_10_s_and_not_before(autojump_clock
 async def test_a_carrier_that_leaves_before_its_stream_starts_is_logged(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
-    async with a_world_with_another_call(tmp_path) as world:
+    async with rig_with_another_call(tmp_path) as world:
         async with world.line() as line:
             await line.send(event="connected")
         await trio.testing.wait_all_tasks_blocked()
@@ -79,7 +58,7 @@ async def test_a_carrier_that_leaves_before_its_stream_starts_is_logged(
 async def test_media_before_the_start_is_ignored_and_the_call_begins_with_the_start(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
-    async with a_world_with_another_call(tmp_path) as world, world.line() as line:
+    async with rig_with_another_call(tmp_path) as world, world.line() as line:
         for _ in range(50):
             await line.socket.send(MEDIA)
         await line.socket.send(START)
@@ -114,7 +93,7 @@ def call_id_of(world: Rig, call_sid: str) -> str:
 async def test_a_message_that_is_odd_is_logged_and_the_call_goes_on(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, message: str | bytes, kind: str
 ) -> None:
-    async with a_world_with_another_call(tmp_path) as world, started(world) as line:
+    async with rig_with_another_call(tmp_path) as world, started(world) as line:
         await line.socket.send(message)
         await line.socket.send(MEDIA)
         await (await world.session(2)).expect("input_audio_buffer.append")
@@ -134,7 +113,7 @@ async def started(world: Rig) -> AsyncIterator[Talker]:
 
 
 async def test_what_never_speaks_the_dialect_is_closed(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
-    async with a_world_with_another_call(tmp_path) as world, started(world) as line:
+    async with rig_with_another_call(tmp_path) as world, started(world) as line:
         for _ in range(20):
             await line.socket.send("garbage")
         closed = await line.end()
@@ -144,7 +123,7 @@ async def test_what_never_speaks_the_dialect_is_closed(autojump_clock: trio.test
 
 
 async def test_a_second_start_of_another_stream_ends_the_call(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
-    async with a_world_with_another_call(tmp_path) as world, started(world) as line:
+    async with rig_with_another_call(tmp_path) as world, started(world) as line:
         await line.socket.send(START.replace("MZ1", "MZ2"))
         closed = await line.end()
         assert (closed.code, closed.reason) == (
@@ -157,7 +136,7 @@ async def test_a_second_start_of_another_stream_ends_the_call(autojump_clock: tr
 async def test_a_stream_in_a_format_that_we_do_not_carry_is_refused(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
-    async with a_world_with_another_call(tmp_path) as world, world.line() as line:
+    async with rig_with_another_call(tmp_path) as world, world.line() as line:
         await line.socket.send(START.replace("8000", "16000"))
         closed = await line.end()
         assert closed.code == 1008
@@ -166,7 +145,7 @@ async def test_a_stream_in_a_format_that_we_do_not_carry_is_refused(
 
 
 async def test_an_oversized_message_ends_the_call(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
-    async with a_world_with_another_call(tmp_path) as world, started(world) as line:
+    async with rig_with_another_call(tmp_path) as world, started(world) as line:
         await line.socket.send("x" * (64 * 1024 + 1))
         assert (await line.end()).code == 1009
         await trio.testing.wait_all_tasks_blocked()
@@ -178,7 +157,7 @@ async def test_an_oversized_message_ends_the_call(autojump_clock: trio.testing.M
 async def test_an_oversized_message_before_the_start_is_logged_too(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
-    async with a_world_with_another_call(tmp_path) as world, world.line() as line:
+    async with rig_with_another_call(tmp_path) as world, world.line() as line:
         await line.socket.send("x" * (64 * 1024 + 1))
         assert (await line.end()).code == 1009
         await trio.testing.wait_all_tasks_blocked()

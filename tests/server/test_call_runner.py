@@ -11,7 +11,6 @@ import trio.testing
 
 from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, journals, rig
 from trio_voice.core.settings import CallSettings
-from trio_voice.server.websocket import SocketClosed
 
 
 async def talking(world: Rig, model: Any, ms: int = 2000) -> None:
@@ -156,7 +155,7 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
     async with rig(tmp_path, settings=CallSettings()) as world:
         world.refusals += ["connection refused"] * 100
         async with world.call() as phone, trio.open_nursery() as nursery:
-            nursery.start_soon(keep_talking, phone)
+            nursery.start_soon(phone.keep_quiet)
             began = trio.current_time()
             await phone.end()
             assert trio.current_time() - began == 10.0 + len(APOLOGY) / 8000  # reconnect_limit_s, and the apology
@@ -168,11 +167,3 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
     lost = world.logged("model session lost")
     assert [(each["reason"], each["call_id"] == ended["call_id"]) for each in lost] == [("connection refused", True)] * len(lost)
     assert 5 <= len(lost) <= 10  # it was tried again, with pauses that grow
-
-
-async def keep_talking(phone: Any) -> None:
-    try:
-        while True:
-            await phone.say(1)
-    except SocketClosed:
-        return

@@ -201,7 +201,8 @@ class CallRunner:
             self._events.clear()
             return False
         deadline = self.call.next_deadline()
-        if deadline is not None and self._origin + deadline <= trio.current_time():
+        is_due = deadline is not None and self._origin + deadline <= trio.current_time()
+        if deadline is not None and is_due and not (self._events and type(self._events[0]) is FatalErrorRaised):
             timer, now = self.call.next_timer(), self._clock(deadline)
             assert timer is not None
             self.record(self._journal.timer(now, timer))
