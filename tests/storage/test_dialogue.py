@@ -161,6 +161,16 @@ def test_long_texts_are_shortened_and_empty_ones_seen() -> None:
     assert script.rows[1].what == 'TurnCommitted session=1 item_id=""'
 
 
+def test_values_are_shown_by_what_they_mean() -> None:
+    script = Script()(1.0, e.ResponseDone(1, "r", e.ResponseStatus.FAILED, error_code="rate_limit_exceeded"))
+    script(2.0, e.SessionLost(1, "closed", retryable=False), c.OpenSession(2, 0.25))
+    assert [row.what for row in script.rows] == [
+        "ResponseDone session=1 response_id=r status=failed error_code=rate_limit_exceeded",
+        "SessionLost session=1 reason=closed retryable=False",
+        "OpenSession session=2 delay_s=0.25",
+    ]
+
+
 def test_every_event_and_command_of_a_call_is_in_some_row() -> None:
     rows = rows_of(short_call().lines)
     audio_s = sum(float(row.what.split()[0]) for row in rows if "of caller audio" in row.what and row.who is Who.CALLER)

@@ -53,7 +53,7 @@ def line_of(value: e.Event | c.Command, now: float = 1.5, *, keep_audio: bool = 
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_event_is_read_as_it_was(name: str) -> None:
+def test_r36_every_event_is_read_as_it_was(name: str) -> None:
     @given(instances_of(EVENTS[name]), SECONDS)
     def check(event: e.Event, now: float) -> None:
         line = line_of(event, now, keep_audio=True)
@@ -63,7 +63,7 @@ def test_every_event_is_read_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_read_as_it_was(name: str) -> None:
+def test_r36_every_command_is_read_as_it_was(name: str) -> None:
     @given(instances_of(COMMANDS[name]), SECONDS)
     def check(command: c.Command, now: float) -> None:
         line = line_of(command, now, keep_audio=True)
@@ -73,7 +73,7 @@ def test_every_command_is_read_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("timer", Timer)
-def test_every_deadline_is_read_as_it_was(timer: Timer) -> None:
+def test_r36_every_deadline_is_read_as_it_was(timer: Timer) -> None:
     line = JournalWriter().timer(3.25, timer)
     assert read_one(line) == TimerLine(2, 3.25, line, timer)
 
@@ -181,13 +181,13 @@ def test_names_and_values_that_are_not_known_are_not_passed_over(line: str, prob
     assert read_one(line) == UnknownLine(2, 1.0, line, problem)
 
 
-def test_a_setting_that_is_missing_has_its_default() -> None:
+def test_r36_a_setting_that_is_missing_has_its_default() -> None:
     record: dict[str, Any] = json.loads(FIRST)
     del record["settings"]["watchdog_s"], record["wording"]["notice"], record["marks"], record["apology"]
     assert read_header(json.dumps(record)) == HEADER
 
 
-def test_a_setting_that_was_removed_is_passed_over() -> None:
+def test_r36_a_setting_that_was_removed_is_passed_over() -> None:
     record: dict[str, Any] = json.loads(FIRST)
     record["settings"]["patience_s"] = 3.0
     record["wording"]["sigh"] = "Sigh."
@@ -238,12 +238,13 @@ def test_a_first_line_that_is_none_is_refused(line: str, told: str) -> None:
         ),
         ("and then he said", "line 3 of the journal cannot be read (JSON is malformed"),
         ("\x00\x00\x00\x00", "line 3 of the journal cannot be read"),
+        ("broken\nbroken too", "line 3 of the journal cannot be read (JSON is malformed"),
     ],
 )
 def test_a_broken_line_is_refused_with_its_number(line: str, told: str) -> None:
     remark = JournalWriter().remark(2.0, "and on")
     with pytest.raises(UserError) as caught:
-        read(remark, line, remark)
+        read(remark, *line.splitlines(), remark)
     assert str(caught.value).lower().startswith(told.lower())
 
 

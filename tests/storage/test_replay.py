@@ -10,7 +10,7 @@ from attrs import define
 
 from tests.storage.tape import Tape, short_call
 from trio_voice.core.call import Call
-from trio_voice.core.commands import Command
+from trio_voice.core.commands import Close, Command
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.events import (
     CallerAudio,
@@ -52,7 +52,7 @@ def difference_of(tape: Tape) -> Difference:
 # --- the same
 
 
-def test_a_call_that_is_lived_again_commands_the_same() -> None:
+def test_r36_a_call_that_is_lived_again_commands_the_same() -> None:
     tape = short_call()
     events = sum('"event"' in line for line in tape.lines)
     timers = sum('"timer"' in line for line in tape.lines)
@@ -107,7 +107,7 @@ def test_events_after_the_close_change_nothing() -> None:
 # --- different
 
 
-def test_a_field_that_differs() -> None:
+def test_r36_a_field_that_differs_is_where_then_and_now_part() -> None:
     tape = short_call()
     place = place_of(tape, '"TruncateItem"')
     before = list(tape.lines)
@@ -183,7 +183,7 @@ def test_another_setting() -> None:
     assert (found.expected, found.got) == (f"no more commands before {tape.lines[found.line - 1]}", "SendMark(name='1.1')")
 
 
-def test_what_this_version_does_not_know_is_where_the_replay_ends() -> None:
+def test_r36_what_this_version_does_not_know_is_where_the_replay_ends() -> None:
     tape = short_call()
     line = '{"t":0.1,"event":"CallerYawned"}'
     place = place_of(tape, '"event":"CallerAudio"', nth=20)
@@ -284,6 +284,46 @@ def test_a_state_machine_that_fails_now_and_did_not_then_differs(monkeypatch: py
         assert found.got == "the state machine fails: KeyError: 'r1'"
 
 
+@define
+class HopelessCall(Call):
+    """A state machine that fails at the second session, and at the news of it."""
+
+    def receive(self, event: Event, now: float) -> list[Command]:
+        if event == SessionReady(2) or isinstance(event, FatalErrorRaised):
+            raise KeyError("r1")
+        return Call.receive(self, event, now)
+
+
+def hopeless_tape() -> Tape:
+    tape = Tape(call=HopelessCall())
+    tape.begin()
+    for event in (SessionReady(2), FatalErrorRaised("state machine: KeyError")):
+        with pytest.raises(KeyError):
+            tape.feed(event)
+    tape.lines.append(tape.writer.command(tape.now, Close("state machine: KeyError")))
+    return tape
+
+
+def test_a_call_that_the_shell_had_to_close_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = hopeless_tape()
+    assert difference_of(tape).got == "Discard(reason=<Refusal.STALE_SESSION: 'stale_session'>)"
+    monkeypatch.setattr("trio_voice.storage.replay.Call", HopelessCall)
+    assert replayed(tape).verdict is Verdict.SAME
+    assert replayed(tape).ended
+    tape.lines[-1] = '{"t":0.1,"command":"ClearPlayback"}'
+    assert difference_of(tape).got == "the state machine fails: KeyError: 'r1'"
+
+
+def test_a_failure_that_goes_unanswered_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = failed_tape()
+    monkeypatch.setattr("trio_voice.storage.replay.Call", FailingCall)
+    place = place_of(tape, '"FatalErrorRaised"')
+    tape.lines.insert(place, '{"t":0.1,"event":"DigitPressed","digit":"1"}')
+    assert difference_of(tape).got == "the state machine fails: KeyError: 'r1'"
+    tape.lines[place] = '{"t":0.1,"command":"Close","reason":"x"}'
+    assert difference_of(tape).got == "the state machine fails: KeyError: 'r1'"
+
+
 def test_a_shell_that_failed_at_a_command_did_not_come_to_the_next() -> None:
     tape = Tape()
     tape.begin()
@@ -297,7 +337,7 @@ def test_a_shell_that_failed_at_a_command_did_not_come_to_the_next() -> None:
 
 
 @pytest.mark.parametrize("kept", range(1, 60))
-def test_a_journal_that_was_cut_off_is_the_same_as_far_as_it_goes(kept: int) -> None:
+def test_r36_a_journal_that_was_cut_off_is_the_same_as_far_as_it_goes(kept: int) -> None:
     tape = short_call()
     text = tape.text[: len(tape.text) * kept // 60]
     if "\n" in text:

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
+from tests.tools.sections import with_sections
 from trio_voice.core.commands import Refusal
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.settings import CallSettings, Wording
@@ -27,8 +28,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 SCHEMA = DOCS / "journal.schema.json"
 PAGE = DOCS / "journal.md"
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "barge_in_while_the_model_speaks.jsonl.gz"
-BEGIN = "<!-- {} is written by python -m tests.tools.journal_page -->\n"
-END = "<!-- end of {} -->\n"
+TOOL = "tests.tools.journal_page"
 MOMENT = {"type": "number", "minimum": 0, "description": "Seconds since the call began."}
 AUDIO = {
     "type": "object",
@@ -153,14 +153,7 @@ SECTIONS = {"the barge-in": told, "the barge-in as lines": as_lines, "the refere
 
 def page() -> str:
     """The page: what was written by hand, and the sections."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, section in SECTIONS.items():
-        before, begin, rest = text.partition(BEGIN.format(name))
-        _, end, after = rest.partition(END.format(name))
-        assert begin, f"{PAGE} has lost the place of {name}"
-        assert end, f"{PAGE} has lost the end of {name}"
-        text = before + begin + section() + end + after
-    return text
+    return with_sections(PAGE, TOOL, {name: section() for name, section in SECTIONS.items()})
 
 
 if __name__ == "__main__":

@@ -266,8 +266,6 @@ def _told(value: Event | Command) -> str:
 def _value(content: object) -> str:
     if isinstance(content, Enum):
         return str(content.value)
-    if isinstance(content, bytes):
-        return f"<{len(content)} bytes>"
     if isinstance(content, str):
         return content if content and " " not in content else f'"{_shortened(content)}"'
     return str(content)

@@ -7,7 +7,8 @@ kept, and where a whole piece was handed on; of a part of a piece only the size 
 The first difference ends a replay: what comes after it follows from it. A deadline is a difference when another one would act
 now, or when it is not due. One that would act now and did not act then shows at the next deadline of the journal, or at its end.
 
-A state machine that fails does so again: then and now the shell's guard tells it of the failure, as `FatalErrorRaised`.
+A state machine that fails does so again: then and now the shell's guard tells it of the failure, as `FatalErrorRaised`, and
+closes the call by itself if it fails at that too.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class Replay:
     _met: int = field(default=0, init=False)
     """How many commands of the present event or deadline have been met."""
     _failure: str | None = field(default=None, init=False)
+    _fatal: bool = field(default=False, init=False)
+    """The present event tells of a failure."""
     _heard: set[bytes] = field(factory=set, init=False)
     """The CRC-32 of every piece of audio that came in: the stand-in of a piece begins with it."""
     _recent: deque[str] = field(factory=lambda: deque(maxlen=CONTEXT_LINES), init=False)
@@ -177,14 +180,23 @@ class Replay:
 
     def _meet(self, line: CommandLine) -> None:
         self.commands += 1
+        self._met += 1
         if not self._due:
-            self._differ(line, repr(line.command), self._failure or NOTHING)
+            if not self._closed_by_the_shell(line.command):
+                self._differ(line, repr(line.command), self._failure or NOTHING)
             return
         got = self._due.popleft()
-        self._met += 1
         if line.command != got and not self._may_be_the_same(line, got):
             self._differ(line, repr(line.command), _shown_beside(got, line.command))
         self._ended = self._ended or isinstance(line.command, Close)
+
+    def _closed_by_the_shell(self, command: Command) -> bool:
+        """The state machine failed at the news of its own failure: then the shell closes the call, as it did then."""
+        if self._failure is None or not self._fatal or not isinstance(command, Close):
+            return False
+        self._failure = None
+        self._ended = True
+        return True
 
     def _may_be_the_same(self, line: CommandLine, got: Command) -> bool:
         """Equal but for a part of a piece of audio, of which only the size is known."""
@@ -200,10 +212,10 @@ class Replay:
 
     def _settle_accounts(self, line: Line) -> None:
         """The next event or deadline is here: everything that was commanded before must have been met."""
-        fatal = isinstance(line, EventLine) and isinstance(line.event, FatalErrorRaised)
-        if self._failure is not None and not (fatal and not self._met):
+        self._fatal = isinstance(line, EventLine) and isinstance(line.event, FatalErrorRaised)
+        if self._failure is not None and not (self._fatal and not self._met):
             self._differ(line, line.text, self._failure)
-        elif self._due and not (fatal and self._met):  # a shell that failed at a command did not come to the next
+        elif self._due and not (self._fatal and self._met):  # a shell that failed at a command did not come to the next
             self._differ(line, f"no more commands before {line.text}", repr(self._due[0]))
         self._failure = None
 
