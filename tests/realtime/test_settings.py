@@ -32,6 +32,7 @@ FULL = SessionSettings(
     create_response=True,
     interrupt_response=True,
     transcription_model="gpt-transcribe",
+    transcription_language="de",
     noise_reduction=NoiseReduction.FAR_FIELD,
     speed=1.2,
     tools=(BOOK,),
@@ -84,7 +85,7 @@ def test_every_setting_is_asked_for() -> None:
         "audio": {
             "input": {
                 "format": {"type": "audio/pcma"},
-                "transcription": {"model": "gpt-transcribe"},
+                "transcription": {"model": "gpt-transcribe", "language": "de"},
                 "noise_reduction": {"type": "far_field"},
                 "turn_detection": {
                     "type": "server_vad",

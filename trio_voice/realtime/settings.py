@@ -64,6 +64,8 @@ class SessionSettings:
     """The peer cancels its reply by itself when the caller speaks."""
     transcription_model: str | None = None
     """What writes down the caller's words; None: nothing does."""
+    transcription_language: str | None = None
+    """The language that it expects, as an ISO 639-1 code; None: it finds out."""
     noise_reduction: NoiseReduction | None = None
     """None: off."""
     speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
@@ -103,10 +105,10 @@ def _session_object(settings: SessionSettings) -> dict[str, Any]:
 
 
 def _input_object(settings: SessionSettings) -> dict[str, Any]:
-    transcription, noise_reduction = settings.transcription_model, settings.noise_reduction
+    noise_reduction = settings.noise_reduction
     return {
         "format": _format_object(settings.input_format),
-        "transcription": None if transcription is None else {"model": transcription},
+        "transcription": _transcription_object(settings),
         "noise_reduction": None if noise_reduction is None else {"type": noise_reduction.value},
         "turn_detection": {
             "type": "server_vad",
@@ -117,6 +119,13 @@ def _input_object(settings: SessionSettings) -> dict[str, Any]:
             "interrupt_response": settings.interrupt_response,
         },
     }
+
+
+def _transcription_object(settings: SessionSettings) -> dict[str, str] | None:
+    if settings.transcription_model is None:
+        return None
+    language = {} if settings.transcription_language is None else {"language": settings.transcription_language}
+    return {"model": settings.transcription_model, **language}
 
 
 def _format_object(audio_format: AudioFormat) -> dict[str, Any]:
