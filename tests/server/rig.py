@@ -20,7 +20,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import Factory, define, field
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from trio_voice.audio.g711 import BYTES_PER_MS, ULAW_SILENCE, pcm16_to_ulaw
@@ -232,8 +232,10 @@ class Rig:
     sessions: list[ModelTalker] = field(factory=list)
     refusals: list[str] = field(factory=list)
     """Reasons with which the next connections to the model fail."""
-    agreeing: bool = True
-    streams: list[trio.abc.Stream] = field(factory=list)
+    model: Callable[[trio.abc.HalfCloseableStream], Awaitable[None]] = field(
+        default=Factory(lambda self: self.talk_by_hand, takes_self=True)
+    )
+    """What answers the connections to the model."""
     _opened: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     # --- the carrier's side
@@ -256,14 +258,17 @@ class Rig:
             await trio.aclose_forcefully(stream)
 
     @asynccontextmanager
-    async def line(self, *, reading: bool = True) -> AsyncIterator[Talker]:
-        """A carrier's end of a media stream; nothing has been sent on it.
-
-        Not `reading`, it takes nothing from the network before `read` is started, and the network takes hardly anything either.
-        """
-        near, far = trio.testing.memory_stream_pair() if reading else trio.testing.lockstep_stream_pair()
+    async def dialled(self, *, roomy: bool = True) -> AsyncIterator[tuple[MessageSocket, trio.abc.Stream]]:
+        """A carrier's socket, and the stream under it. A network that is not `roomy` takes no more than what is read."""
+        near, far = trio.testing.memory_stream_pair() if roomy else trio.testing.lockstep_stream_pair()
         self.nursery.start_soon(self.serve, far)
-        async with client_websocket(near, "voice.example", "/media/twilio") as socket, trio.open_nursery() as nursery:
+        async with client_websocket(near, "voice.example", "/media/twilio") as socket:
+            yield socket, near
+
+    @asynccontextmanager
+    async def line(self, *, reading: bool = True) -> AsyncIterator[Talker]:
+        """A carrier's end of a media stream; nothing has been sent on it. Not `reading`, it reads nothing by itself."""
+        async with self.dialled(roomy=reading) as (socket, _stream), trio.open_nursery() as nursery:
             talker = Talker(socket)
             if reading:
                 nursery.start_soon(talker.read)
@@ -273,9 +278,7 @@ class Rig:
     @asynccontextmanager
     async def call(self) -> AsyncIterator[Telephone]:
         """A telephone whose stream has begun; leaving the block without hanging up closes the line."""
-        near, far = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(self.serve, far)
-        async with client_websocket(near, "voice.example", "/media/twilio") as socket, trio.open_nursery() as nursery:
+        async with self.dialled() as (socket, _stream), trio.open_nursery() as nursery:
             phone = Telephone(socket)
             phone.on_message = phone.take
             await phone.ring()
@@ -294,17 +297,17 @@ class Rig:
         if self.refusals:
             raise ConnectFailed(self.refusals.pop(0))
         near, far = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(self.serve_model, far)
+        self.nursery.start_soon(self.model, far)
         async with client_websocket(near, "model.example", "/", headers, max_message_bytes=max_message_bytes) as socket:
             yield socket
 
-    async def serve_model(self, stream: trio.abc.Stream) -> None:
+    async def talk_by_hand(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Serve a session whose model is the test."""
         try:
             async with answer_websocket(stream) as upgrade, trio.open_nursery() as nursery:
                 talker = ModelTalker(await upgrade.accept())
                 nursery.start_soon(talker.read)
-                if self.agreeing:
-                    await talker.agree()
+                await talker.agree()
                 self.sessions.append(talker)
                 self._opened.unpark_all()
                 await talker.end()
