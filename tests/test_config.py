@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trio_voice.agent.agent import Agent
+from trio_voice.agent.tool import tool
+from trio_voice.agent_file import LoadedAgent
 from trio_voice.config import REFUSED, SECTIONS, LogFormat, ModelAccess, Settings, load_settings
 from trio_voice.core.settings import Turns
 from trio_voice.errors import ConfigError
@@ -19,17 +22,22 @@ def load(
     file: Path | None = None,
     assignments: tuple[str, ...] = (),
     flags: dict[str, Given] | None = None,
+    loaded: LoadedAgent | None = None,
 ) -> Settings:
     if text is not None:
         (folder / "trio-voice.toml").write_text(text, encoding="utf-8")
-    return load_settings(environ=environ or {}, folder=folder, file=file, assignments=assignments, flags=flags)
+    return load_settings(environ=environ or {}, folder=folder, file=file, assignments=assignments, flags=flags, loaded=loaded)
 
 
 def mistake(
-    folder: Path, text: str | None = None, environ: dict[str, str] | None = None, flags: dict[str, Given] | None = None
+    folder: Path,
+    text: str | None = None,
+    environ: dict[str, str] | None = None,
+    flags: dict[str, Given] | None = None,
+    loaded: LoadedAgent | None = None,
 ) -> str:
     with pytest.raises(ConfigError) as error:
-        load(folder, text, environ, flags=flags)
+        load(folder, text, environ, flags=flags, loaded=loaded)
     return str(error.value).replace(str(folder) + "/", "")
 
 
@@ -113,6 +121,20 @@ def test_every_setting_can_be_given_and_is_checked(tmp_path: Path, name: str) ->
             ),
         ),
         (
+            "[agent]\ntools = ['book']",
+            {},
+            (
+                "trio-voice.toml: agent.tools is not set here; tools are Python functions: write the agent in Python, "
+                "and start it with: trio-voice serve my_agent.py"
+            ),
+        ),
+        (
+            "[agent]\nlanguage = 'German'",
+            {},
+            "agent.language = 'German' (trio-voice.toml): must be a language's code, for instance de or pt-BR",
+        ),
+        ("[agent]\nname = ''", {}, "agent.name = '' (trio-voice.toml): must be a text that is not empty"),
+        (
             "[model]\nurl = 'api.openai.com'",
             {},
             (
@@ -178,3 +200,40 @@ def test_an_agent_without_a_greeting_waits_for_the_caller(tmp_path: Path) -> Non
 
 def test_a_flags_mistake_names_the_flag(tmp_path: Path) -> None:
     assert mistake(tmp_path, flags={"server.port": Given(-1, "--port")}) == "server.port = -1 (--port): must be >= 0"
+
+
+# --- an agent in Python ------------------------------------------------------------------------------------------------
+
+
+@tool(timeout_s=30)
+async def slow() -> None:
+    """Be slow."""
+
+
+PYTHON = LoadedAgent(Agent(name="practice", greeting="", tools=[slow]), Path("my_agent.py"))
+
+
+def test_r35_an_agent_in_python_takes_the_place_of_the_settings_agent(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[call]\ntool_limit_s = 30\n", loaded=PYTHON)
+    assert (settings.agent, settings.agent_file) == (PYTHON.agent, Path("my_agent.py"))
+    assert (settings.call.greeting, settings.wording.greeting) == (False, "")
+    assert load(tmp_path).agent_file is None
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "shown"),
+    [
+        ("[agent]\nvoice = 'cedar'", {}, "agent.voice = 'cedar' (trio-voice.toml)"),
+        (None, {"TRIO_VOICE_AGENT_NAME": "x"}, "agent.name = 'x' (environment variable TRIO_VOICE_AGENT_NAME)"),
+    ],
+)
+def test_an_agent_is_not_mixed_from_two_places(tmp_path: Path, text: str | None, environ: dict[str, str], shown: str) -> None:
+    assert mistake(tmp_path, text, environ, loaded=PYTHON) == (
+        f"{shown}: the agent is the one in my_agent.py: write it there, or leave one of the two out"
+    )
+
+
+def test_a_tool_may_not_take_longer_than_the_call_waits_for_one(tmp_path: Path) -> None:
+    text = "must be at least 30, the timeout_s of the tool slow"
+    assert mistake(tmp_path, loaded=PYTHON) == f"call.tool_limit_s = 20.0 (the default): {text}"
+    assert mistake(tmp_path, "[call]\ntool_limit_s = 29", loaded=PYTHON) == f"call.tool_limit_s = 29 (trio-voice.toml): {text}"

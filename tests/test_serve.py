@@ -11,10 +11,12 @@ from typing import NoReturn
 import pytest
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define, evolve, field
 from click.testing import CliRunner
 
 from trio_voice import serve as module
+from trio_voice.agent.agent import Agent
+from trio_voice.agent.tool import tool
 from trio_voice.cli import main
 from trio_voice.config import ModelAccess, ServerSettings, Settings
 from trio_voice.errors import UserError
@@ -175,6 +177,20 @@ async def test_the_banner_says_where_everything_is(listener: NoOneConnects, tmp_
     assert not (tmp_path / "calls" / "server.json").exists()
 
 
+async def test_an_agents_file_and_tools_are_shown(listener: NoOneConnects, tmp_path: Path) -> None:
+    @tool
+    def book() -> None:
+        """Book."""
+
+    for tools, shown in (([book], "the tools book"), ([], "no tools")):
+        told = evolve(settings(tmp_path), agent=Agent(name="practice", tools=tools), agent_file=Path("my_agent.py"))
+        said: list[str] = []
+        await run_server(told, say=said.append, media=ignore, signals=Told([(0.0, signal.SIGINT)]))
+        assert "practice is ready" in said[0]
+        assert f"  agent     my_agent.py, with {shown}\n" in said[0]
+    assert "  agent " not in await banner(tmp_path)
+
+
 async def test_carriers_are_shown_the_public_address(listener: NoOneConnects, tmp_path: Path) -> None:
     text = await banner(tmp_path, public_url="https://voice.example.com/")
     assert "wss://voice.example.com/media/twilio" in text
@@ -259,6 +275,24 @@ def test_every_flag_reaches_its_setting(started: list[Settings], tmp_path: Path)
 def test_a_wrong_flag_is_one_line_and_exit_code_2(started: list[Settings], flags: list[str], says: str) -> None:
     result = CliRunner().invoke(main, ["serve", *flags])
     assert (result.exit_code, result.stderr) == (2, says)
+    assert started == []
+
+
+def test_r35_an_agent_in_python_is_served(started: list[Settings]) -> None:
+    Path("my_agent.py").write_text("from trio_voice import Agent\nbilling = Agent(name='billing')\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["serve", "my_agent.py:billing", "--set", "call.idle_s=3"])
+    assert (result.exit_code, result.output) == (0, "Stopped.\n")
+    (given,) = started
+    assert (given.agent.name, given.agent_file, given.call.idle_s) == ("billing", Path("my_agent.py"), 3.0)
+
+
+def test_a_mistake_in_an_agents_file_is_the_users_and_exit_code_2(started: list[Settings]) -> None:
+    Path("my_agent.py").write_text("from trio_voice import Agent\nagent = Agent(name='')\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["serve", "my_agent.py"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "trio-voice: my_agent.py, line 2: 'name' must be a text that is not empty: ''\n",
+    )
     assert started == []
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen, validators
 
 from trio_voice.agent.agent import Agent
+from trio_voice.agent_file import LoadedAgent
 from trio_voice.core.settings import CallSettings, Wording
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
@@ -105,6 +106,8 @@ class Settings:
     """Worked out from [model] and the environment."""
     file: Path | None = None
     """The file that was read."""
+    agent_file: Path | None = None
+    """The Python file that the agent comes from."""
 
 
 SECTIONS = {
@@ -119,6 +122,7 @@ REFUSED = {
     f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
     "or name a file that holds the key with model.api_key_file",
     "wording.greeting": "write it as agent.greeting",
+    "agent.tools": "tools are Python functions: write the agent in Python, and start it with: trio-voice serve my_agent.py",
 }
 
 
@@ -129,11 +133,12 @@ def load_settings(
     flags: Mapping[str, Given] | None = None,
     assignments: Sequence[str] = (),
     folder: Path | None = None,
+    loaded: LoadedAgent | None = None,
 ) -> Settings:
     """Put the settings together. Later sources win: the file, the environment, `assignments` (--set), `flags`.
 
     `file` None: the one that TRIO_VOICE_CONFIG names, else trio-voice.toml in `folder` (the current one) if it is there.
-    Raises ConfigError.
+    `loaded` takes the place of [agent]. Raises ConfigError.
     """
     path = file or _default_file(environ, folder or Path.cwd())
     values: dict[str, Given] = {}
@@ -144,8 +149,9 @@ def load_settings(
     values |= flags or {}
     server = build("server", ServerSettings, values)
     model = build("model", ModelSettings, values)
-    agent = build("agent", Agent, values)
+    agent = build("agent", Agent, values) if loaded is None else _agent_alone(loaded, values)
     call = build("call", CallSettings, values)
+    _check_tools(agent, call, values)
     return Settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
@@ -154,6 +160,7 @@ def load_settings(
         wording=evolve(build("wording", Wording, values), greeting=agent.greeting),
         access=_access(model, values, environ),
         file=path,
+        agent_file=None if loaded is None else loaded.file,
     )
 
 
@@ -162,6 +169,25 @@ def _default_file(environ: Mapping[str, str], folder: Path) -> Path | None:
         return Path(named)
     path = folder / DEFAULT_FILE
     return path if path.exists() else None
+
+
+# --- the agent ---------------------------------------------------------------------------------------------------------
+
+
+def _agent_alone(loaded: LoadedAgent, values: Values) -> Agent:
+    """An agent has one home: nothing of it is mixed from two."""
+    for name, given in values.items():
+        if name.startswith("agent."):
+            raise wrong(name, given, f"the agent is the one in {loaded.file}: write it there, or leave one of the two out")
+    return loaded.agent
+
+
+def _check_tools(agent: Agent, call: CallSettings, values: Values) -> None:
+    """A tool's own limit must be within the call's, which gives up whatever has not answered."""
+    for tool in agent.tools:
+        if tool.timeout_s is not None and tool.timeout_s > call.tool_limit_s:
+            given = values.get("call.tool_limit_s", Given(call.tool_limit_s, "the default"))
+            raise wrong("call.tool_limit_s", given, f"must be at least {tool.timeout_s:g}, the timeout_s of the tool {tool.name}")
 
 
 # --- the model's address and key ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import click
 import structlog
 import trio
 
+from trio_voice.agent_file import load_agent
 from trio_voice.config import EMBEDDED, LogFormat, LogLevel, ServerSettings, Settings, load_settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
@@ -50,6 +51,7 @@ Say = Callable[[str], None]
 
 
 @click.command("serve")
+@click.argument("agent", required=False, metavar="[AGENT.py[:NAME]]")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Settings (TOML). Default: trio-voice.toml, if there.")
 @click.option("--host", help="Address to listen on; 0.0.0.0: all of this machine's.")
 @click.option("--port", help="Port for web pages and media streams; 0: any free one.")
@@ -60,8 +62,8 @@ Say = Callable[[str], None]
 @click.option("--log-format", type=click.Choice([each.value for each in LogFormat]), help="How log lines look.")
 @click.option("--log-level", type=click.Choice([each.value for each in LogLevel]), help="From which importance on to log.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting, e.g. call.watchdog_s=2.")
-def serve(file: Path | None, assignments: tuple[str, ...], **flags: str | None) -> None:
-    """Answer telephone calls.
+def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **flags: str | None) -> None:
+    """Answer telephone calls, with the agent in AGENT.py, or with the one of the settings' section [agent].
 
     Settings come from a file, from variables named TRIO_VOICE_<SECTION>_<KEY>, and from flags; the last of these wins.
     """
@@ -70,7 +72,8 @@ def serve(file: Path | None, assignments: tuple[str, ...], **flags: str | None) 
         for name, value in flags.items()
         if value is not None
     }
-    settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given)
+    loaded = None if agent is None else load_agent(agent)
+    settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given, loaded=loaded)
     set_up_logging(settings.server.log_format, settings.server.log_level)
     try:
         trio.run(partial(run_server, settings, say=click.echo))
@@ -181,6 +184,7 @@ def _banner(settings: Settings, about: About, own_url: str, voice: list[str]) ->
         *(("carrier", url) for url in about.media_urls),
         ("model", about.model),
         *(("voice", sentence) for sentence in voice),
+        *([] if settings.agent_file is None else [("agent", _agent_in_words(settings, settings.agent_file))]),
         ("calls", str(settings.server.calls_folder)),
         (
             "settings",
@@ -194,3 +198,8 @@ def _banner(settings: Settings, about: About, own_url: str, voice: list[str]) ->
             f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
         ]
     )
+
+
+def _agent_in_words(settings: Settings, file: Path) -> str:
+    tools = ", ".join(tool.name for tool in settings.agent.tools)
+    return f"{file}, with {f'the tools {tools}' if tools else 'no tools'}"
