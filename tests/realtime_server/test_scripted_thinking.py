@@ -168,8 +168,8 @@ def test_what_the_caller_is_taken_to_say() -> None:
     """
     rules = thinking(text)
     assert rules.heard(1, 0) == Heard("hello")
-    assert rules.heard(3, 0) == Heard("", True, (("A", "hi"), ("B", "ho")))
-    assert rules.heard(4, 1000) == Heard("(The caller spoke for one second.)")
+    assert rules.heard(3, 0) == Heard("", True, speakers=(("A", "hi"), ("B", "ho")))
+    assert rules.heard(4, 1000) == Heard("(The caller spoke for one second.)", words_known=False)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ class Heard:
     transcript: str
     fails: bool = False
     """The transcription fails instead."""
+    words_known: bool = True
+    """Whether the transcript is what was said; else it says no more than that somebody spoke."""
     speakers: tuple[tuple[str, str], ...] = ()
     """For a model that tells speakers apart: (speaker, text)."""
 

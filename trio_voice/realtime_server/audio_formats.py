@@ -107,6 +107,11 @@ def to_hearing(source: AudioFormat) -> Converter:
     return _Alaw8ToHearing() if source is PCMA else _Pcm24ToHearing()
 
 
+def to_pcm16_8khz(audio: bytes, source: AudioFormat) -> bytes:
+    """Convert a whole recording."""
+    return to_hearing(source).convert(audio)
+
+
 def from_voice(target: AudioFormat) -> Converter:
     """Return a converter from the voice's 24 kHz PCM16 to a session's output format."""
     return _VoiceToPcm24() if target is PCM else _VoiceToG711(alaw=target is PCMA)

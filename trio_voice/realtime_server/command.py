@@ -15,7 +15,7 @@ import trio
 
 from trio_voice.errors import UserError
 from trio_voice.realtime_server.script import default_script, read_script
-from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+from trio_voice.realtime_server.server import ModelServerSettings, first_user_error, serve_model
 from trio_voice.realtime_server.switches import describe_switches, parse_assignments
 from trio_voice.realtime_server.voice import VoiceSettings
 
@@ -66,7 +66,7 @@ def model(
     try:
         trio.run(_serve, settings)
     except* UserError as group:
-        problem = _first(group)
+        problem = first_user_error(group)
     except* KeyboardInterrupt:
         pass
     if problem is not None:
@@ -84,11 +84,6 @@ async def _serve(settings: ModelServerSettings) -> None:
 
 async def _started(settings: ModelServerSettings, *, task_status: trio.TaskStatus[str]) -> None:
     await serve_model(settings, task_status=task_status)
-
-
-def _first(group: BaseExceptionGroup[UserError]) -> UserError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _configure_log(*, as_json: bool, quiet: bool) -> None:

@@ -22,11 +22,13 @@ from trio_voice.realtime_server.events import (
     DropConnection,
     FallSilent,
     Output,
+    Recognise,
     SendEvent,
     StartSpeech,
     StopSpeech,
 )
 from trio_voice.realtime_server.faults import FaultyWire
+from trio_voice.realtime_server.recogniser import Recogniser
 from trio_voice.realtime_server.session import Session
 from trio_voice.realtime_server.voice import VoiceFailedError
 from trio_voice.realtime_server.web_socket import WebSocket
@@ -54,6 +56,7 @@ class Connection:
     faults: FaultyWire
     socket: WebSocket
     voice: Voice
+    recogniser: Recogniser | None = None
     log: Any = field(factory=structlog.get_logger)
     _nursery: trio.Nursery = field(init=False)
     _alarm_scope: trio.CancelScope | None = field(default=None, init=False)
@@ -114,6 +117,8 @@ class Connection:
                     self._drop()
             case StartSpeech():
                 self._nursery.start_soon(self._speak, output)
+            case Recognise():
+                self._nursery.start_soon(self._recognise, output)
             case StopSpeech(speech_id):
                 if speech_id in self._speeches:
                     self._speeches[speech_id].cancel()
@@ -182,3 +187,8 @@ class Connection:
                 self.feed(self.session.voice_failed(speech.speech_id, str(error), trio.current_time()))
             finally:
                 del self._speeches[speech.speech_id]
+
+    async def _recognise(self, turn: Recognise) -> None:
+        assert self.recogniser is not None
+        text = await self.recogniser.recognise(turn.pcm16_8khz)
+        self.feed(self.session.recognised(turn.item_id, text, trio.current_time()))

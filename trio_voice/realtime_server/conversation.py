@@ -25,6 +25,8 @@ class Item:
     audio_ms: int = 0
     spoken_ms: int = 0
     """For a caller's turn: how long the caller spoke, without padding and the silence at the end."""
+    words: str = ""
+    """For a caller's turn: what was said, as far as it is known. The model hears it whether or not it is transcribed."""
     frozen_length: bool = False
     """Truncated: audio that is still being sent no longer lengthens it."""
 

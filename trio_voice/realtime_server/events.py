@@ -42,6 +42,14 @@ class StopSpeech:
 
 
 @frozen
+class Recognise:
+    """Have somebody tell which words a caller's turn (8 kHz PCM16) said; they come back for `item_id`."""
+
+    item_id: str
+    pcm16_8khz: bytes
+
+
+@frozen
 class CloseConnection:
     """Close the WebSocket after what was sent before."""
 
@@ -61,7 +69,7 @@ class FallSilent:
     """Keep the TCP connection, and neither read nor write nor close any more (half-open)."""
 
 
-Output = SendEvent | StartSpeech | StopSpeech | CloseConnection | DropConnection | FallSilent
+Output = SendEvent | StartSpeech | StopSpeech | Recognise | CloseConnection | DropConnection | FallSilent
 
 
 @define

@@ -18,7 +18,7 @@ def read_prompt(context: Sequence[Item], request: ResponseRequest, response: int
     """Return the prompt; `about` overrides what was read (an idle timeout is no turn of the caller's)."""
     newest = _unanswered(context)
     found = about or _about(newest)
-    text = newest.text if newest is not None else ""
+    text = (newest.words or newest.text) if newest is not None else ""
     if found is About.DIGITS:
         text = _digits(text)
     choice = request.tool_choice

@@ -9,7 +9,7 @@ import math
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_voice.realtime_server import errors_on_the_wire as errors
 from trio_voice.realtime_server.agenda import Agenda
@@ -25,6 +25,17 @@ from trio_voice.realtime_server.response_run import ResponseRun
 from trio_voice.realtime_server.usage import input_tokens
 
 MOST_OUT_OF_BAND = 16
+
+
+@frozen
+class _Thoughtful:
+    """A response that has begun, and whose thinking waits until a turn's words are known."""
+
+    run: ResponseRun
+    context: list[Item]
+    about: About | None
+
+
 _TOKENS_A_MINUTE = 40_000
 _FAILURES = {
     "rate_limit_exceeded": "Rate limit reached for the model on tokens per min (TPM). Please try again in 1.5s.",
@@ -52,6 +63,9 @@ class Responses:
     assistant_audio_seen: bool = field(default=False, init=False)
     last_audio_ms: int = field(default=0, init=False)
     """The audio of the last response in the conversation that is over."""
+    unheard: set[str] = field(factory=set, init=False)
+    """The items of turns whose words are being recognised."""
+    _thoughtful: list[_Thoughtful] = field(factory=list, init=False)
     ended_count: int = field(default=0, init=False)
     """The responses in the conversation that are over."""
     _created: int = field(default=0, init=False)
@@ -82,7 +96,17 @@ class Responses:
         run.begin(now)
         for late in [each for each in self.others if each.ending]:
             late.release(now)
-        self._carry_out(run, self._answer(context, request, about), now)
+        self._thoughtful.append(_Thoughtful(run, context, about))
+        self.think(now)
+
+    def think(self, now: float) -> None:
+        """Carry out those responses whose context is known by now."""
+        waiting, self._thoughtful = self._thoughtful, []
+        for each in waiting:
+            if any(item.id in self.unheard for item in each.context):
+                self._thoughtful.append(each)
+            else:
+                self._carry_out(each.run, self._answer(each.context, each.run.request, each.about), now)
 
     def _check_free(self, request: ResponseRequest) -> None:
         if request.in_conversation and self.active is not None:

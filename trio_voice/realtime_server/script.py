@@ -116,6 +116,9 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = "unnamed"
     rule: Annotated[list[Rule], Meta(description="the first rule whose conditions hold answers")]
     heard: list[Utterance] = field(default_factory=list)
+    phrases: Annotated[
+        list[str], Meta(description="what a local recogniser listens for in the caller's turns; needs the extra [recogniser]")
+    ] = field(default_factory=list)
     mcp: list[McpServer] = field(default_factory=list)
     switches: Switches = Switches()
 

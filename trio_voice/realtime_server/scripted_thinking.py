@@ -52,8 +52,9 @@ class ScriptedThinking:
         """Return the script's transcript of that turn, or one that says no more than is known."""
         for each in self.script.heard:
             if _among(each.turn, turn):
-                return Heard(each.transcript, each.fails, tuple((speaker, text) for speaker, text in each.speakers))
-        return Heard(f"(The caller spoke for {spoken_in_words(spoken_ms)}.)")
+                speakers = tuple((speaker, text) for speaker, text in each.speakers)
+                return Heard(each.transcript, each.fails, speakers=speakers)
+        return Heard(f"(The caller spoke for {spoken_in_words(spoken_ms)}.)", words_known=False)
 
     def mcp_tools(self, server_label: str) -> list[dict[str, Any]] | None:
         """Return the tools of a server that the script pretends to reach."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from trio_voice.realtime_server.http_head import Head, read_body, read_head, res
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.level_judge import LevelJudge
 from trio_voice.realtime_server.prepared_speech import PreparedSpeech
+from trio_voice.realtime_server.recogniser import Recogniser, recognising
 from trio_voice.realtime_server.script import Script, default_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
 from trio_voice.realtime_server.session import Session
@@ -87,6 +89,7 @@ class ModelServer:
     switches: Switches
     """Of sessions that begin from now on."""
     silero: SileroModel | None = None
+    recogniser: Recogniser | None = None
     """The network that all sessions share, where the settings ask for it."""
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
@@ -179,11 +182,12 @@ class ModelServer:
             Behaviour(self.switches),
             rng,
             self._hearing(),
-            PreparedSpeech() if self.settings.cheap else None,
+            recognises=self.recogniser is not None,
+            prepared=PreparedSpeech() if self.settings.cheap else None,
         )
         log = log.bind(session=session.id)
         faults = FaultyWire(session.behaviour, trio.current_time(), rng)
-        connection = self.sessions[session.id] = Connection(session, faults, socket, self.voice, log)
+        connection = self.sessions[session.id] = Connection(session, faults, socket, self.voice, self.recogniser, log)
         log.info("session began", model=admitted.model or "transcription")
         try:
             await connection.run(time.time())
@@ -202,25 +206,47 @@ async def serve_model(
     """Serve until cancelled; `task_status.started` gives the URL, `ws://127.0.0.1:PORT/v1/realtime`.
 
     `tell_voice` is told before that, in a sentence, what speaks. Raises UserError when it cannot listen there, or when the
-    detector that is asked for is not installed.
+    detector or the recogniser that is asked for is not installed.
     """
     silero = SileroModel.load() if settings.detector == "silero" and not settings.cheap else None
+    voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
+    problem: UserError | None = None
     try:
-        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=1024)
+        async with VoicePool(voice_settings) as voice, _understanding(settings) as recogniser:
+            listeners = await _listen(settings)
+            url = url_of(settings.host, listeners[0].socket.getsockname()[1])
+            server = ModelServer(settings, voice, settings.script.switches, silero, recogniser)
+            server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
+            if tell_voice is not None:
+                tell_voice(voice.describe())
+            task_status.started(url)
+            await trio.serve_listeners(server.handle, listeners)
+    except* UserError as group:
+        problem = first_user_error(group)
+    if problem is not None:
+        raise problem
+
+
+async def _listen(settings: ModelServerSettings) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=1024)
     except OSError as error:
         raise UserError(
             f"the Realtime server cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another port (0: any free one)"
         ) from None
-    url = url_of(settings.host, listeners[0].socket.getsockname()[1])
-    voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
-    async with VoicePool(voice_settings) as voice:
-        server = ModelServer(settings, voice, settings.script.switches, silero)
-        server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
-        if tell_voice is not None:
-            tell_voice(voice.describe())
-        task_status.started(url)
-        await trio.serve_listeners(server.handle, listeners)
+
+
+def _understanding(settings: ModelServerSettings) -> AbstractAsyncContextManager[Recogniser | None]:
+    """Run the recogniser that the script needs, if it needs one."""
+    phrases = [] if settings.cheap else settings.script.phrases
+    return recognising(phrases) if phrases else nullcontext()
+
+
+def first_user_error(group: BaseExceptionGroup[UserError]) -> UserError:
+    """Return the first of a group of errors, however deep it lies."""
+    error = group.exceptions[0]
+    return first_user_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def url_of(host: str, port: int) -> str:

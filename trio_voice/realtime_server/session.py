@@ -17,14 +17,14 @@ from attrs import define, field
 
 from trio_voice.realtime_server import errors_on_the_wire as errors
 from trio_voice.realtime_server.agenda import Agenda
-from trio_voice.realtime_server.answers import About, Thinking
-from trio_voice.realtime_server.audio_formats import PCM
+from trio_voice.realtime_server.answers import About, Heard, Thinking
+from trio_voice.realtime_server.audio_formats import PCM, to_pcm16_8khz
 from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.caller_transcripts import CallerTranscripts
 from trio_voice.realtime_server.client_events import ClientEvent, Unusable, decode
 from trio_voice.realtime_server.client_items import audio_bytes, new_item
 from trio_voice.realtime_server.conversation import Conversation, Item
-from trio_voice.realtime_server.events import CloseConnection, EventSink, Output
+from trio_voice.realtime_server.events import CloseConnection, EventSink, Output, Recognise
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.input_audio import InputAudio
@@ -35,6 +35,7 @@ from trio_voice.realtime_server.session_object import new_realtime_session, new_
 from trio_voice.realtime_server.turn_taking import TurnTaking
 
 BUFFER_LIMIT_BYTES = 64 * 1024 * 1024
+RECOGNITION_TIMEOUT_S = 3.0
 
 
 @define
@@ -46,6 +47,8 @@ class Session:
     behaviour: Behaviour = field(factory=Behaviour)
     random: random.Random = field(factory=random.Random)
     new_hearing: Callable[[HearingSettings], Hearing] = Hearing
+    recognises: bool = False
+    """Somebody tells the words of the caller's turns (`Recognise`, answered by `recognised`)."""
     prepared: PreparedSpeech | None = None
     """Load tests: audio that is there already; items keep none."""
     id: str = field(init=False)
@@ -62,6 +65,7 @@ class Session:
     _owed: bool = field(default=False, init=False)  # a turn's answer waits for the active response (a switch)
     _late_acks: list[Callable[[], None]] = field(factory=list, init=False)
     _responses_ended: int = field(default=0, init=False)
+    _listening: dict[str, float] = field(factory=dict, init=False)  # turns being recognised: item, and until when
     _turn_count: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -121,12 +125,20 @@ class Session:
         self._responses.voice_failed(speech_id, reason, now)
         return self._outputs(now)
 
+    def recognised(self, item_id: str, text: str, now: float) -> list[Output]:
+        """Somebody tells what a turn said; nothing: it could not be told."""
+        self._end_listening(item_id, text, now)
+        return self._outputs(now)
+
     def next_deadline(self) -> float:
         """Return when `handle_timer` wants to be called."""
-        return min(self._responses.next_deadline(), self._agenda.next_deadline(), self._expires_at)
+        at = min(self._responses.next_deadline(), self._agenda.next_deadline(), self._expires_at)
+        return min(at, *self._listening.values()) if self._listening else at
 
     def handle_timer(self, now: float) -> list[Output]:
         """Do what is due."""
+        for item_id in [each for each, until in self._listening.items() if now >= until]:
+            self._end_listening(item_id, "", now)
         self._agenda.run_due(now)
         self._responses.advance(now)
         if now >= self._expires_at:
@@ -202,9 +214,31 @@ class Session:
 
     def _turn_committed(self, item: Item, now: float) -> None:
         self._turn_count += 1
+        if self.recognises and item.audio:
+            self._listening[item.id] = now + RECOGNITION_TIMEOUT_S
+            self._responses.unheard.add(item.id)
+            self._sink.do(Recognise(item.id, to_pcm16_8khz(bytes(item.audio), self._turns.audio.format)))
+        else:
+            self._transcribe(item, "", now)
+
+    def _end_listening(self, item_id: str, text: str, now: float) -> None:
+        if self._listening.pop(item_id, None) is None:
+            return
+        self._responses.unheard.discard(item_id)
+        item = self._conversation.find(item_id)
+        if item is not None:
+            self._transcribe(item, text, now)
+        self._responses.think(now)
+
+    def _transcribe(self, item: Item, recognised: str, now: float) -> None:
+        """Let the transcript follow, if the session wants one: of what was recognised, else of what the script says."""
+        heard = self.thinking.heard(self._turn_count, item.spoken_ms)
+        if recognised:
+            heard = Heard(recognised, heard.fails)
+        if heard.words_known:
+            item.words = heard.transcript
         transcription = self.object["audio"]["input"]["transcription"]
         if transcription is not None:
-            heard = self.thinking.heard(self._turn_count, item.spoken_ms)
             self._transcripts.follow(item, heard, transcription, self.object.get("include") or (), now)
 
     def _turn_ended(self, now: float) -> None:
