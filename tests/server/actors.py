@@ -37,8 +37,7 @@ class Mortal:
     def remote(self) -> str:
         return self.socket.remote
 
-    @property
-    def dead(self) -> bool:
+    def is_dead(self) -> bool:
         return 0 < self.dies_after <= self.messages
 
     async def receive(self) -> str | bytes:
@@ -47,7 +46,7 @@ class Mortal:
         return message
 
     async def send(self, message: str | bytes) -> None:
-        if self.dead:
+        if self.is_dead():
             await trio.sleep_forever()
         await self.socket.send(message)
         await self._count()
@@ -56,10 +55,10 @@ class Mortal:
         await self.socket.close(code, reason)
 
     async def _count(self) -> None:
-        if self.dead:
+        if self.is_dead():
             await trio.sleep_forever()
         self.messages += 1
-        if self.dead:
+        if self.is_dead():
             with suppress(SocketClosed):
                 await self.die()
             raise SocketClosed(1006, "died")

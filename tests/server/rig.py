@@ -68,6 +68,40 @@ async def _inline(function: Callable[..., Any], *args: Any, **options: Any) -> A
 
 
 @define(eq=False)
+class Network(trio.abc.HalfCloseableStream):
+    """One end of a connection, which can be frozen: then nothing is read from it, and what is sent to it piles up."""
+
+    _stream: trio.abc.HalfCloseableStream
+    _thawed: trio.Event = field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self._thawed.set()
+
+    def freeze(self) -> None:
+        self._thawed = trio.Event()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        await self._thawed.wait()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@define(eq=False)
 class Talker:
     """One end of a WebSocket in JSON: all that was received, and when."""
 
@@ -198,9 +232,9 @@ class Telephone(Talker):
         await self.socket.send(self.carrier.press(digit, trio.current_time()))
 
     async def keep_quiet(self) -> None:
-        """The line's noise, until the line is closed."""
+        """The line's noise, until the call is over."""
         with suppress(SocketClosed):
-            while True:
+            while self.carrier.streaming:
                 await self.say(1)
 
     async def hang_up(self) -> None:
@@ -236,6 +270,10 @@ class Rig:
         default=Factory(lambda self: self.talk_by_hand, takes_self=True)
     )
     """What answers the connections to the model."""
+    roomy: bool = True
+    """The network to the model takes all that is sent; else no more than what is read."""
+    model_networks: list[Network] = field(factory=list)
+    serving: list[trio.CancelScope] = field(factory=list)
     _opened: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     # --- the carrier's side
@@ -253,32 +291,39 @@ class Rig:
         """Answer a connection as trio.serve_listeners has it answered."""
         answering = Answering(self.plan(), self.directory, self.calls_folder)
         try:
-            await FrontDoor(answering, Pages.of(no_page), trio.Event(), dialects, Limits()).answer(stream)
+            with trio.CancelScope() as scope:
+                self.serving.append(scope)
+                await FrontDoor(answering, Pages.of(no_page), trio.Event(), dialects, Limits()).answer(stream)
         finally:
             await trio.aclose_forcefully(stream)
 
     @asynccontextmanager
-    async def dialled(self, *, roomy: bool = True) -> AsyncIterator[tuple[MessageSocket, trio.abc.Stream]]:
-        """A carrier's socket, and the stream under it. A network that is not `roomy` takes no more than what is read."""
+    async def dialled(self, *, roomy: bool = True) -> AsyncIterator[tuple[MessageSocket, Network]]:
+        """A carrier's socket, and the network under it; one that is not `roomy` takes no more than what is read."""
         near, far = trio.testing.memory_stream_pair() if roomy else trio.testing.lockstep_stream_pair()
         self.nursery.start_soon(self.serve, far)
-        async with client_websocket(near, "voice.example", "/media/twilio") as socket:
-            yield socket, near
+        network = Network(near)
+        async with client_websocket(network, "voice.example", "/media/twilio") as socket:
+            yield socket, network
 
     @asynccontextmanager
-    async def line(self, *, reading: bool = True) -> AsyncIterator[Talker]:
-        """A carrier's end of a media stream; nothing has been sent on it. Not `reading`, it reads nothing by itself."""
-        async with self.dialled(roomy=reading) as (socket, _stream), trio.open_nursery() as nursery:
+    async def line(self) -> AsyncIterator[Talker]:
+        """A carrier's end of a media stream; nothing has been sent on it."""
+        async with self.dialled() as (socket, _network), trio.open_nursery() as nursery:
             talker = Talker(socket)
-            if reading:
-                nursery.start_soon(talker.read)
+            nursery.start_soon(talker.read)
             yield talker
             nursery.cancel_scope.cancel()
+
+    def stop_serving(self) -> None:
+        """End the server's side of all connections, as the end of the server does."""
+        for scope in self.serving:
+            scope.cancel()
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[Telephone]:
         """A telephone whose stream has begun; leaving the block without hanging up closes the line."""
-        async with self.dialled() as (socket, _stream), trio.open_nursery() as nursery:
+        async with self.dialled() as (socket, _network), trio.open_nursery() as nursery:
             phone = Telephone(socket)
             phone.on_message = phone.take
             await phone.ring()
@@ -296,8 +341,9 @@ class Rig:
         """Stands for `open_websocket`."""
         if self.refusals:
             raise ConnectFailed(self.refusals.pop(0))
-        near, far = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(self.model, far)
+        near, far = trio.testing.memory_stream_pair() if self.roomy else trio.testing.lockstep_stream_pair()
+        self.model_networks.append(Network(far))
+        self.nursery.start_soon(self.model, self.model_networks[-1])
         async with client_websocket(near, "model.example", "/", headers, max_message_bytes=max_message_bytes) as socket:
             yield socket
 
