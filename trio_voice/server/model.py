@@ -150,16 +150,17 @@ class ModelSession:
         raise SessionRefused(f"no {_AWAITED[kind]} within {self.endpoint.answer_limit_s:g} s", retryable=True)
 
     async def _talk(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
-        self._outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
+        self._outbox = outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
         lost = SessionLost(self.number, "the model could not be written to, and said no more")
         self._tell(SessionReady(self.number))
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, self._outbox, nursery.cancel_scope)
+                nursery.start_soon(self._write, outbox, nursery.cancel_scope)
                 lost = await self._read(socket, decoder)
                 nursery.cancel_scope.cancel()
         finally:
             self._outbox = None
+        outbox.give_up()
         return lost
 
     async def _write(self, outbox: Outbox, session: trio.CancelScope) -> None:

@@ -80,6 +80,10 @@ class Outbox:
             self._close_with = (code, reason)
             self._waiting.unpark_all()
 
+    def give_up(self) -> None:
+        """Nothing more will leave: tell of what has not."""
+        self._end_in(_State.OVER)
+
     async def run(self) -> None:
         """Write until the socket is closed, by us or by the peer, or the peer does not read. It raises only what cancels it."""
         try:
@@ -91,7 +95,7 @@ class Outbox:
             if self._state is _State.CLOSING:
                 await self.socket.close(*self._close_with)
         except SocketClosed:
-            self._give_up(_State.OVER)
+            self.give_up()
         finally:
             self._state = _State.OVER
 
@@ -106,15 +110,16 @@ class Outbox:
 
     def _report_overrun(self) -> None:
         if self._state is not _State.OVERRUN:
-            self._give_up(_State.OVERRUN)
+            self._end_in(_State.OVERRUN)
             self.on_overrun()
 
-    def _give_up(self, state: _State) -> None:
-        """Nothing more leaves; the state is set first, because who is told may answer with a message."""
-        self._state = state
-        unsent, self._queue, self.queued_bytes = self._queue, deque(), 0
-        for message in (self._leaving, *unsent):
-            if message is not None and message.event_id is not None:
+    def _end_in(self, state: _State) -> None:
+        self._state = state  # first, because who is told may answer with a message
+        unsent = [message for message in (self._leaving, *self._queue) if message is not None]
+        self._queue.clear()
+        self._leaving, self.queued_bytes = None, 0
+        for message in unsent:
+            if message.event_id is not None:
                 self.on_unsent(message.event_id)
 
     def _drop_what_may_be_dropped(self) -> None:
