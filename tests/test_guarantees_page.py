@@ -22,8 +22,13 @@ def test_the_page_names_every_test_of_a_row() -> None:
     assert page() == TEXT, RUN
 
 
-def test_every_row_on_the_page_is_proved_and_every_proved_row_is_on_the_page() -> None:
-    assert sorted(rows_on_the_page()) == sorted({proof.row for proof in proofs()})
+def test_every_row_that_is_promised_is_proved() -> None:
+    assert set(rows_on_the_page()) - {proof.row for proof in proofs()} == set()
+
+
+def test_a_row_that_has_proofs_and_no_text_yet_is_among_the_others() -> None:
+    others = {proof.row for proof in proofs()} - set(rows_on_the_page())
+    assert [row for row in others if f"**{row}**" not in TEXT or f"{row} (" not in TEXT.replace("\n", " ")] == []
 
 
 def test_rows_are_in_order_and_have_a_heading_each() -> None:

@@ -18,6 +18,7 @@ from tests.tools.sections import BEGIN, with_sections
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "guarantees.md"
 TOOL = "tests.tools.guarantees_page"
+OTHERS = "what proves parts of them"
 NAME = re.compile(r"test_r(\d\d)(b?)_(\w+)")
 PLACE = re.compile(BEGIN.format(r"(R\d\db?)", re.escape(TOOL)).strip())
 
@@ -45,13 +46,16 @@ def rows_on_the_page() -> list[str]:
 
 
 def page() -> str:
-    """The page: what was written by hand, and under each row its proofs. Fails for a row that has proofs and no place."""
+    """The page: what was written by hand, under each row its proofs, and at the end those of rows that have no text yet."""
     by_row = {row: list(found) for row, found in groupby(sorted(set(proofs())), key=lambda proof: proof.row)}
-    return with_sections(PAGE, TOOL, {row: _listed(by_row.get(row, [])) for row in sorted({*by_row, *rows_on_the_page()})})
+    described = rows_on_the_page()
+    sections = {row: _listed("Proved by", by_row.get(row, [])) for row in described}
+    others = [_listed(f"**{row}**", found) for row, found in by_row.items() if row not in described]
+    return with_sections(PAGE, TOOL, {**sections, OTHERS: "".join(others)})
 
 
-def _listed(found: list[Proof]) -> str:
-    lines = ["", "Proved by"]
+def _listed(title: str, found: list[Proof]) -> str:
+    lines = ["", title]
     for file, group in groupby(found, key=lambda proof: proof.file):
         lines += ["", f"[{file}](../{file})", "", *[f"* `{proof.name}`" for proof in group]]
     return "\n".join([*lines, "", ""]) if found else "\n"
