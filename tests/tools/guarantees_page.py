@@ -1,4 +1,4 @@
-"""Names in docs/guarantees.md the tests that prove each row: `python -m tests.tools.guarantees_page`. A test holds the page to that.
+"""Names in docs/guarantees.md the tests that prove each row: `python -m tests.tools.guarantees_page`. A test holds it to that.
 
 A test proves row R09 when it is called `test_r09_...`.
 """
