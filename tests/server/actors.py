@@ -71,6 +71,7 @@ class Caller:
     socket: MessageSocket
     script: Sequence[tuple[int, bytes]]
     identity: Identity = field(factory=Identity.made_up)
+    frame_ms: int = FRAME_MS
     carrier: Carrier = field(init=False)
     closed: SocketClosed | None = field(default=None, init=False)
     _moved: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -97,9 +98,9 @@ class Caller:
         for message in self.carrier.answer(trio.current_time()):
             await self.socket.send(message)
         for duration_ms, sound in self.script:
-            for _ in range(duration_ms // FRAME_MS):
+            for _ in range(duration_ms // self.frame_ms):
                 await self.socket.send(self.carrier.speak(sound))
-                await trio.sleep(FRAME_MS / 1000)
+                await trio.sleep(self.frame_ms / 1000)
         for message in self.carrier.stop(trio.current_time()):
             await self.socket.send(message)
 

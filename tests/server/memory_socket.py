@@ -11,48 +11,48 @@ from trio_voice.server.websocket import SocketClosed
 
 
 @define(eq=False)
-class _Wire:
-    """What both ends share."""
+class _Pipe:
+    """One direction."""
 
-    over: SocketClosed | None = None
-    changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    capacity: int
+    messages: deque[str | bytes] = field(factory=deque)
+    filled: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    emptied: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
 
 @define(eq=False)
 class MemorySocket:
-    """One end. `capacity`: how many messages the network takes before a sender waits for the other side to read."""
+    """One end. A pipe's `capacity`: how many messages the network takes before a sender waits for the other side to read."""
 
     remote: str
-    _inbox: deque[str | bytes]
-    _outbox: deque[str | bytes]
-    _wire: _Wire
-    capacity: int = 1_000_000
+    _outward: _Pipe
+    _inward: _Pipe
+    _over: list[SocketClosed]
     attempts: list[str | bytes] = field(factory=list)
     """All that was begun to be sent."""
 
     async def receive(self) -> str | bytes:
         await trio.lowlevel.checkpoint()
-        while not self._inbox:
-            if self._wire.over is not None:
+        while not self._inward.messages:
+            if self._over:
                 raise self._closed()
-            await self._wire.changed.park()
-        message = self._inbox.popleft()
-        self._wire.changed.unpark_all()
-        return message
+            await self._inward.filled.park()
+        self._inward.emptied.unpark_all()
+        return self._inward.messages.popleft()
 
     async def send(self, message: str | bytes) -> None:
         self.attempts.append(message)
         try:
             await trio.lowlevel.checkpoint()
-            while len(self._outbox) >= self.capacity and self._wire.over is None:
-                await self._wire.changed.park()
+            while len(self._outward.messages) >= self._outward.capacity and not self._over:
+                await self._outward.emptied.park()
         except trio.Cancelled:
             self.end(1006, "torn")
             raise
-        if self._wire.over is not None:
+        if self._over:
             raise self._closed()
-        self._outbox.append(message)
-        self._wire.changed.unpark_all()
+        self._outward.messages.append(message)
+        self._outward.filled.unpark_all()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         with trio.CancelScope(shield=True):
@@ -61,23 +61,22 @@ class MemorySocket:
 
     def end(self, code: int, reason: str = "") -> None:
         """The connection is over, for both sides."""
-        if self._wire.over is None:
-            self._wire.over = SocketClosed(code, reason)
-            self._wire.changed.unpark_all()
+        if not self._over:
+            self._over.append(SocketClosed(code, reason))
+            for pipe in (self._inward, self._outward):
+                pipe.filled.unpark_all()
+                pipe.emptied.unpark_all()
 
     def _closed(self) -> SocketClosed:
-        assert self._wire.over is not None
-        return SocketClosed(self._wire.over.code, self._wire.over.reason)
+        return SocketClosed(self._over[0].code, self._over[0].reason)
 
     @property
     def ended(self) -> tuple[int, str] | None:
-        over = self._wire.over
-        return None if over is None else (over.code, over.reason)
+        return (self._over[0].code, self._over[0].reason) if self._over else None
 
 
 def socket_pair(capacity: int = 1_000_000) -> tuple[MemorySocket, MemorySocket]:
-    """Two ends of one connection; `capacity` is that of the first."""
-    there: deque[str | bytes] = deque()
-    back: deque[str | bytes] = deque()
-    wire = _Wire()
-    return MemorySocket("near", back, there, wire, capacity), MemorySocket("far", there, back, wire)
+    """Two ends of one connection; `capacity` is that of the way from the first to the second."""
+    there, back = _Pipe(capacity), _Pipe(1_000_000)
+    over: list[SocketClosed] = []
+    return MemorySocket("near", there, back, over), MemorySocket("far", back, there, over)
