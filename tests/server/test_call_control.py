@@ -1,0 +1,130 @@
+"""What tools and jobs ask of their call, from async functions and from threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from attrs import define, field
+
+from trio_voice.agent.context import CallContext
+from trio_voice.core.events import Event, HangUpAsked, TextInjected
+from trio_voice.dialects.base import StreamStarted
+from trio_voice.server.call_control import LiveControl, call_context
+from trio_voice.server.jobs import JobRunner
+
+STARTED = StreamStarted(
+    stream_id="MZ1", call_sid="CA1", account_sid="AC1", parameters={"ticket": "7"}, caller="+4930123", called="+4930456"
+)
+
+
+@define
+class Shell:
+    """What a call's shell offers; what it was told is kept."""
+
+    nursery: trio.Nursery
+    context: CallContext = field(init=False)
+    fed: list[Event] = field(factory=list)
+    noted: list[str] = field(factory=list)
+    over: bool = False
+
+    def feed(self, event: Event) -> None:
+        trio.lowlevel.current_trio_token()  # it raises in any other thread than the call's
+        self.fed.append(event)
+
+
+@asynccontextmanager
+async def a_call() -> AsyncIterator[Shell]:
+    async with trio.open_nursery() as nursery:
+        shell = Shell(nursery)
+        jobs = JobRunner(nursery, shell.noted.append)
+        control = LiveControl(feed=shell.feed, note=shell.noted.append, jobs=jobs, is_over=lambda: shell.over)
+        shell.context = call_context("c1", STARTED, control)
+        yield shell
+
+
+def ask(call: CallContext) -> None:
+    call.say("Hello.")
+    call.journal("a remark")
+    call.hang_up("done")
+
+
+Way = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+async def from_here(function: Callable[[], None]) -> None:
+    function()
+
+
+async def from_a_thread(function: Callable[[], None]) -> None:
+    await trio.to_thread.run_sync(function)
+
+
+WAYS = pytest.mark.parametrize("way", [from_here, from_a_thread])
+
+
+@WAYS
+async def test_what_is_asked_becomes_events_and_remarks_in_order(way: Way) -> None:
+    async with a_call() as shell:
+        await way(lambda: ask(shell.context))
+    assert shell.fed == [TextInjected("Hello."), HangUpAsked("done")]
+    assert shell.noted == ["a remark"]
+
+
+@WAYS
+async def test_a_call_that_is_over_ignores_what_is_asked(way: Way) -> None:
+    async with a_call() as shell:
+        shell.over = True
+        await way(lambda: ask(shell.context))
+        await way(lambda: shell.context.start_job(job))
+    assert (shell.fed, shell.noted) == ([], [])
+
+
+async def job(call: CallContext) -> None:
+    call.say(f"about {call.data['subject']}")
+
+
+@WAYS
+async def test_a_job_runs_in_the_calls_nursery_with_the_calls_context(way: Way) -> None:
+    async with a_call() as shell:
+        shell.context.data["subject"] = "tea"
+        await way(lambda: shell.context.start_job(job))
+    assert shell.fed == [TextInjected("about tea")]
+    assert shell.noted == ["job job started", "job job ended"]
+
+
+async def forever(call: CallContext) -> None:
+    await trio.sleep_forever()
+
+
+async def test_an_error_of_ours_reaches_the_thread_that_asked() -> None:
+    def too_many(context: CallContext) -> None:
+        for _ in range(9):
+            context.start_job(forever)
+
+    async with a_call() as shell:
+        with pytest.raises(RuntimeError, match="8 jobs already"):
+            await trio.to_thread.run_sync(too_many, shell.context)
+        assert shell.noted == ["job forever started"] * 8
+        shell.nursery.cancel_scope.cancel()
+
+
+def test_a_context_says_whose_call_it_is_and_outlives_it_harmlessly() -> None:
+    kept: list[Shell] = []
+
+    async def look() -> None:
+        async with a_call() as shell:
+            kept.append(shell)
+
+    program = threading.Thread(target=trio.run, args=(look,))
+    program.start()
+    program.join()
+    (shell,) = kept
+    context = shell.context
+    assert (context.call_id, context.call_sid, context.caller, context.called) == ("c1", "CA1", "+4930123", "+4930456")
+    assert context.parameters == {"ticket": "7"}
+    ask(context)  # the whole program is over: there is nobody to ask
+    assert (shell.fed, shell.noted) == ([], [])
