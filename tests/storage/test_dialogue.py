@@ -71,6 +71,13 @@ def test_frames_are_one_row_that_ends_where_something_else_happens() -> None:
     ]
 
 
+def test_a_long_silence_is_as_long_as_it_was() -> None:
+    script = Script()
+    for number in range(3000):
+        script(0.02 * number, e.CallerAudio(FRAME), c.AppendAudio(1, FRAME))
+    assert script.rows == [Row(0.0, Who.CALLER, "60.00 s of caller audio")]
+
+
 def test_a_frame_that_is_handed_on_after_what_it_brought_about_is_no_row_of_its_own() -> None:
     script = Script()
     script(1.0, e.CallerAudio(FRAME, -20.0), c.ClearPlayback(), c.AppendAudio(1, FRAME))
@@ -125,7 +132,7 @@ def test_refusals_stand_out_with_their_reasons_and_those_of_a_fold_are_counted()
     script = Script()
     script(1.0, e.SpeechStarted(1, "i"), c.Discard(c.Refusal.GREETING_LOCK))
     script(2.0, Timer.WATCHDOG, c.Refuse(c.Purpose.WATCHDOG, c.Refusal.RESPONSE_ACTIVE, waits=True))
-    for number in range(3):
+    for number in range(2):
         script(3.0 + number, e.ModelAudio(1, "r", "i", FRAME), c.Discard(c.Refusal.CANCELLED_RESPONSE))
     script(6.0, e.PlaybackMarked("1.1"), c.Discard(c.Refusal.STALE_MARK))
     assert script.rows == [
@@ -133,8 +140,8 @@ def test_refusals_stand_out_with_their_reasons_and_those_of_a_fold_are_counted()
         Row(1.0, Who.US, "Discard reason=greeting_lock", Tone.REFUSAL),
         Row(2.0, Who.TIMER, "watchdog"),
         Row(2.0, Who.US, "Refuse purpose=watchdog reason=response_active waits=True", Tone.REFUSAL),
-        Row(3.0, Who.MODEL, "0.06 s of model audio"),
-        Row(3.0, Who.US, "Discard reason=cancelled_response (3 times)", Tone.REFUSAL),
+        Row(3.0, Who.MODEL, "0.04 s of model audio"),
+        Row(3.0, Who.US, "Discard reason=cancelled_response (2 times)", Tone.REFUSAL),
         Row(6.0, Who.CALLER, "mark 1.1 echoed"),
         Row(6.0, Who.US, "Discard reason=stale_mark", Tone.REFUSAL),
     ]
@@ -159,6 +166,9 @@ def test_long_texts_are_shortened_and_empty_ones_seen() -> None:
     script = Script()(1.0, c.AddText(1, 1, "system", "word " * 40), e.TurnCommitted(1, ""))
     assert script.rows[0].what == f'AddText session=1 number=1 role=system text="{("word " * 40)[:57]}..."'
     assert script.rows[1].what == 'TurnCommitted session=1 item_id=""'
+    exactly = "word " * 11 + "words"
+    assert Script()(1.0, c.AddText(1, 1, "user", exactly)).rows[0].what.endswith(f'text="{exactly}"')
+    assert Script()(1.0, c.AddText(1, 1, "user", f"{exactly}!")).rows[0].what.endswith(f'text="{exactly[:57]}..."')
 
 
 def test_values_are_shown_by_what_they_mean() -> None:

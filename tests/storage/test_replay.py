@@ -233,7 +233,7 @@ def test_a_deadline_when_none_is_armed() -> None:
 def test_a_deadline_that_should_have_acted_before_the_journal_ends() -> None:
     tape = Tape()
     tape.feed(CallStarted("CA1"))
-    for late_s, verdict in ((0.9, Verdict.SAME), (1.1, Verdict.DIFFERENT)):
+    for late_s, verdict in ((0.9, Verdict.SAME), (1.0, Verdict.SAME), (1.000001, Verdict.DIFFERENT)):
         tape.now = 3.0 + late_s
         tape.feed(CallerAudio(b"\xff" * 160))
         assert replayed(tape).verdict is verdict
@@ -354,6 +354,13 @@ def test_a_journal_with_lost_lines_cannot_be_judged_after_them() -> None:
     assert found.last_t < tape.now
 
 
+def test_what_comes_after_lost_lines_is_no_difference() -> None:
+    tape = Tape()
+    tape.feed(CallStarted("CA1"))
+    tape.lines += ['{"t":9.0,"remark":"long after the calibration"}', '{"lost_lines":20}', '{"t":9.5,"timer":"tea"}']
+    assert replayed(tape).verdict is Verdict.UNKNOWN
+
+
 def test_until_a_moment() -> None:
     tape = short_call()
     place = place_of(tape, '"TruncateItem"')
@@ -369,7 +376,9 @@ def test_until_a_moment_all_commands_before_it_are_due() -> None:
     moment = json.loads(tape.lines[place])["t"]
     while json.loads(tape.lines[place])["t"] == moment and '"event"' not in tape.lines[place]:
         del tape.lines[place]
-    assert replayed(tape, until_s=moment).verdict is Verdict.DIFFERENT
+    found = replayed(tape, until_s=moment).difference
+    assert found is not None
+    assert (found.expected, found.got.partition("(")[0]) == ("no more commands", "TruncateItem")
 
 
 def test_a_header_alone_is_a_call_that_has_not_begun() -> None:
