@@ -29,6 +29,7 @@ from trio_voice.phone.carrier import Carrier, Identity
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.answering import Answering
 from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.dial import Target
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import FrontDoor, Limits
 from trio_voice.server.model import ModelEndpoint
@@ -37,7 +38,7 @@ from trio_voice.server.websocket import ConnectFailed, MessageSocket, SocketClos
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.replay import Replayed, Verdict, replay
 
-MODEL_URL = "ws://model.example/v1/realtime?model=test"
+MODEL_URL = "ws://model.example/v1/realtime?model=gpt-realtime-2.1"
 APOLOGY = b"\x55" * 4000
 
 
@@ -228,6 +229,11 @@ class Telephone(Talker):
             await self.socket.send(self.carrier.speak(sample))
             await trio.sleep(0.02)
 
+    async def speak(self, ulaw: bytes) -> None:
+        """Speech, in frames of 20 ms."""
+        for start in range(0, len(ulaw) - 159, 160):
+            await self.say(1, ulaw[start : start + 160])
+
     async def press(self, digit: str) -> None:
         await self.socket.send(self.carrier.press(digit, trio.current_time()))
 
@@ -344,7 +350,10 @@ class Rig:
         near, far = trio.testing.memory_stream_pair() if self.roomy else trio.testing.lockstep_stream_pair()
         self.model_networks.append(Network(far))
         self.nursery.start_soon(self.model, self.model_networks[-1])
-        async with client_websocket(near, "model.example", "/", headers, max_message_bytes=max_message_bytes) as socket:
+        target = Target.of(url)
+        async with client_websocket(
+            near, target.authority, target.resource, headers, max_message_bytes=max_message_bytes
+        ) as socket:
             yield socket
 
     async def talk_by_hand(self, stream: trio.abc.HalfCloseableStream) -> None:

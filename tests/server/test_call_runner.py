@@ -9,8 +9,12 @@ import pytest
 import trio
 import trio.testing
 
+from tests.server.embedded import embedded_model
 from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, journals, rig
+from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.core.settings import CallSettings
+from trio_voice.phone.synthetic import synthetic_speech
+from trio_voice.realtime_server.script import parse_script
 
 
 async def talking(world: Rig, model: Any, ms: int = 2000) -> None:
@@ -167,3 +171,44 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
     lost = world.logged("model session lost")
     assert [(each["reason"], each["call_id"] == ended["call_id"]) for each in lost] == [("connection refused", True)] * len(lost)
     assert 5 <= len(lost) <= 10  # it was tried again, with pauses that grow
+
+
+# --- with the embedded Realtime server ---------------------------------------------------------------------------------
+
+SCRIPT = """
+name = "a long answer"
+[[rule]]
+when = { about = "nothing" }
+say = "Hello."
+[[rule]]
+say = "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen."
+"""
+
+
+async def test_a_call_with_the_embedded_model_a_turn_and_a_barge_in(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Its voice detector hears real (synthesised) speech over the line's noise; its events come in its own order and time."""
+    speech = pcm16_to_ulaw(synthetic_speech(1, 1.5))
+    async with (
+        embedded_model(parse_script(SCRIPT, "test")) as answer,
+        rig(tmp_path, settings=CallSettings(), model=answer) as world,
+        world.call() as phone,
+    ):
+        await phone.say(100)
+        assert len(phone.heard) > 0  # the greeting
+        await phone.speak(speech)
+        await phone.say(150)
+        greeted_and_answered = len(phone.heard)
+        await phone.speak(speech)
+        await phone.hang_up()
+        await phone.end()
+    assert_complete(*journals(tmp_path))
+    journal = world.journal()
+    assert [line["purpose"] for line in journal if line.get("command") == "CreateResponse"] == ["greeting", "turn"]
+    assert phone.kinds().count("clear") == 1
+    (cut,) = [line["heard_ms"] for line in journal if line.get("command") == "TruncateItem"]
+    (cleared_at,) = [line["t"] for line in journal if line.get("command") == "ClearPlayback"]
+    began_at = next(line["t"] for line in journal if line.get("command") == "PlayAudio" and line["t"] > 3)
+    assert cut == pytest.approx((cleared_at - began_at) * 1000, abs=1)
+    assert greeted_and_answered < len(phone.heard)
