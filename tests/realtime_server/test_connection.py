@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import structlog.testing
 import trio
 import trio.testing
 
@@ -32,6 +33,17 @@ async def test_a_peer_without_pongs_is_dropped(autojump_clock: trio.testing.Mock
             pass
         assert peer.closed == (1006, None)  # no CLOSE: the stream ended
         assert trio.current_time() - started == 40.0
+
+
+async def test_an_error_is_logged_with_its_session(autojump_clock: trio.testing.MockClock) -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with hosting() as host:
+            peer = await host.connect()
+            session_id = (await peer.until("session.created"))["session"]["id"]
+            await peer.send("response.cancel")
+            await peer.until("error")
+    (line,) = [each for each in logged if each["event"] == "error sent"]
+    assert (line["code"], line["session"]) == ("response_cancel_not_active", session_id)
 
 
 async def test_a_client_that_goes_away_stops_the_voice(autojump_clock: trio.testing.MockClock) -> None:

@@ -75,7 +75,7 @@ def model(
 
 async def _serve(settings: ModelServerSettings) -> None:
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             url = await nursery.start(_started, settings)
             click.echo(f"Realtime server: {url}?model=gpt-realtime-2.1", err=True)
             async for _ in signals:

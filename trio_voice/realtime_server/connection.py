@@ -112,6 +112,8 @@ class Connection:
         match output:
             case SendEvent(event):
                 self.socket.send(_encoder.encode(event))
+                if event["type"] == "error":
+                    self.log.info("error sent", code=event["error"]["code"], message=event["error"]["message"])
                 if self.socket.overrun:
                     self.log.warning("the client does not read: connection dropped")
                     self._drop()
