@@ -111,12 +111,7 @@ class Connection:
             return
         match output:
             case SendEvent(event):
-                self.socket.send(_encoder.encode(event))
-                if event["type"] == "error":
-                    self.log.info("error sent", code=event["error"]["code"], message=event["error"]["message"])
-                if self.socket.overrun:
-                    self.log.warning("the client does not read: connection dropped")
-                    self._drop()
+                self._send(event)
             case StartSpeech():
                 self._nursery.start_soon(self._speak, output)
             case Recognise():
@@ -133,6 +128,14 @@ class Connection:
                 self._drop()
             case FallSilent():
                 self._silent = True
+
+    def _send(self, event: dict[str, Any]) -> None:
+        self.socket.send(_encoder.encode(event))
+        if event["type"] == "error":
+            self.log.info("error sent", code=event["error"]["code"], message=event["error"]["message"])
+        if self.socket.overrun:
+            self.log.warning("the client does not read: connection dropped")
+            self._drop()
 
     def _drop(self) -> None:
         """End the connection without a CLOSE."""
