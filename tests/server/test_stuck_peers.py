@@ -197,6 +197,27 @@ async def test_r04_a_cancel_that_cannot_be_sent_is_told_to_the_guard_and_the_cal
     assert unsent == ["cancel-r1", "truncate-i1"]
 
 
+async def test_r17_a_hang_up_of_a_carrier_that_does_not_read_closes_the_line_in_any_case(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """The goodbye's marks do not come, so a deadline hangs up; our Close cannot leave either, so another cuts the line."""
+    settings = CallSettings(greeting=False, mark_grace_s=2.0, hang_up_limit_s=3.0)
+    async with rig(tmp_path, settings=settings) as world, a_slow_network(world) as (_line, network, _carrier):
+        model = await world.session()
+        network.freeze()
+        await answered(model, 200, pieces=2)
+        began = trio.current_time()
+        item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "hang_up", "arguments": "{}", "status": "completed"}
+        await model.send(type="response.output_item.done", event_id="e", response_id="r1", output_index=1, item=item)
+        await model.finish()
+        await model.end()
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() - began == pytest.approx(0.2 + 2.0 + 3.0)
+        assert len(world.directory) == 0
+    assert_complete(*journals(tmp_path))
+    assert world.said()[-5:] == ["@ mark", "< Note", "< HangUp", "@ hang_up", "< Close"]
+
+
 async def test_r16_the_end_of_the_server_ends_a_call_at_once_and_its_journal_properly(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
