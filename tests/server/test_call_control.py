@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from attrs import define, field
+from trio.testing import MockClock
 
+from trio_voice.agent.agent import Agent
 from trio_voice.agent.context import CallContext
-from trio_voice.core.events import Event, HangUpAsked, TextInjected
+from trio_voice.agent.tool import tool
+from trio_voice.core.events import Event, HangUpAsked, TextInjected, ToolFinished
 from trio_voice.dialects.base import StreamStarted
-from trio_voice.server.call_control import LiveControl, call_context
-from trio_voice.server.jobs import JobRunner
+from trio_voice.server.call_control import tools_of_call
+from trio_voice.server.tool_threads import ToolThreads
+from trio_voice.server.tools import ToolRunner
 
 STARTED = StreamStarted(
     stream_id="MZ1", call_sid="CA1", account_sid="AC1", parameters={"ticket": "7"}, caller="+4930123", called="+4930456"
@@ -26,10 +30,14 @@ class Shell:
     """What a call's shell offers; what it was told is kept."""
 
     nursery: trio.Nursery
-    context: CallContext = field(init=False)
+    tools: ToolRunner = field(init=False)
     fed: list[Event] = field(factory=list)
     noted: list[str] = field(factory=list)
     over: bool = False
+
+    @property
+    def context(self) -> CallContext:
+        return self.tools.context
 
     def feed(self, event: Event) -> None:
         trio.lowlevel.current_trio_token()  # it raises in any other thread than the call's
@@ -40,9 +48,16 @@ class Shell:
 async def a_call() -> AsyncIterator[Shell]:
     async with trio.open_nursery() as nursery:
         shell = Shell(nursery)
-        jobs = JobRunner(nursery, shell.noted.append)
-        control = LiveControl(feed=shell.feed, note=shell.noted.append, jobs=jobs, is_over=lambda: shell.over)
-        shell.context = call_context("c1", STARTED, control)
+        shell.tools = tools_of_call(
+            feed=shell.feed,
+            note=shell.noted.append,
+            is_over=lambda: shell.over,
+            nursery=nursery,
+            threads=ToolThreads(),
+            call_id="c1",
+            started=STARTED,
+            limit_s=20.0,
+        )
         yield shell
 
 
@@ -128,3 +143,22 @@ def test_a_context_says_whose_call_it_is_and_outlives_it_harmlessly() -> None:
     assert context.parameters == {"ticket": "7"}
     ask(context)  # the whole program is over: there is nobody to ask
     assert (shell.fed, shell.noted) == ([], [])
+
+
+async def test_r35_what_comes_of_a_tool_and_its_filler_are_events(autojump_clock: MockClock) -> None:
+    @tool(filler="One moment.")
+    async def look_up(call: CallContext, day: str) -> str:
+        """Look up."""
+        await trio.sleep(2)
+        return f"{call.caller}: {day}"
+
+    async with a_call() as shell:
+        toolbox = Agent(tools=[look_up]).toolbox
+        shell.tools.run(toolbox, "t1", "look_up", '{"day":"Monday"}')
+        shell.tools.run(toolbox, "t2", "hang_up", "{}")
+    assert shell.fed == [
+        HangUpAsked("the agent ended the call"),
+        ToolFinished("t2", '{"ok":"the call ends when what was said has been heard"}'),
+        TextInjected("One moment."),
+        ToolFinished("t1", "+4930123: Monday"),
+    ]

@@ -9,9 +9,11 @@ import trio
 from attrs import define, field
 
 from trio_voice.agent.context import CallContext
-from trio_voice.core.events import Event, HangUpAsked, TextInjected
+from trio_voice.core.events import Event, HangUpAsked, TextInjected, ToolFinished
 from trio_voice.dialects.base import StreamStarted
 from trio_voice.server.jobs import JobRunner
+from trio_voice.server.tool_threads import ToolThreads
+from trio_voice.server.tools import ToolRunner
 
 
 @define(eq=False, kw_only=True)
@@ -55,13 +57,36 @@ class LiveControl:
             action()
 
 
-def call_context(call_id: str, started: StreamStarted, control: LiveControl) -> CallContext:
-    """Make what the tools and jobs of a call get."""
-    return CallContext(
+def tools_of_call(
+    *,
+    feed: Callable[[Event], None],
+    note: Callable[[str], None],
+    is_over: Callable[[], bool],
+    nursery: trio.Nursery,
+    threads: ToolThreads,
+    call_id: str,
+    started: StreamStarted,
+    limit_s: float,
+) -> ToolRunner:
+    """Make the runner of a call's tools, with the context that they get (`runner.context`) and the call's jobs.
+
+    What comes of a tool is fed as `ToolFinished`, and its filler is said as an injected text. `nursery` is the call's, `threads`
+    are those of all calls.
+    """
+    control = LiveControl(feed=feed, note=note, jobs=JobRunner(nursery, note), is_over=is_over)
+    context = CallContext(
         call_id=call_id,
         call_sid=started.call_sid,
         caller=started.caller,
         called=started.called,
         parameters=started.parameters,
         control=control,
+    )
+    return ToolRunner(
+        nursery=nursery,
+        context=context,
+        threads=threads,
+        finished=lambda tool_call_id, output: feed(ToolFinished(tool_call_id, output)),
+        say_filler=lambda text: feed(TextInjected(text)),
+        limit_s=limit_s,
     )
