@@ -279,6 +279,12 @@ def test_r14_a_request_of_ours_is_ours_to_stop() -> None:
     assert book >> ResponseCreated(1, "r1", 1) << CancelResponse(1, "r1")
 
 
+def test_r14_and_so_is_a_response_that_gives_way_to_a_text() -> None:
+    book = speaking(conversing(turns=Turns.MODEL), ms=200) >> TextInjected("x") << ... >> 2.0 << ClearPlayback()
+    book = book << CancelResponse(1, "r1") << TruncateItem(1, "i1", 200)
+    assert book >> ResponseDone(1, "r1", STOPPED) << CreateResponse(1, 1, Purpose.INJECTED_TEXT, "say x")
+
+
 def test_r14_an_active_conversation_is_not_idle() -> None:
     book = conversing(turns=Turns.MODEL, idle_s=5.0)
     for number in range(4):

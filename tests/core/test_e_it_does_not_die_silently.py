@@ -187,9 +187,23 @@ def test_r26_what_was_owed_is_asked_of_the_next() -> None:
         turn(conversing()) << ...,
         turn(conversing()) << ... >> ResponseCreated(1, "r1", 1),
         conversing() >> SpeechStarted(1, "u1") >> SpeechStopped(1, "u1"),
+        conversing() >> SpeechStarted(1, "u1") >> TurnCommitted(1, "u1") >> SpeechStarted(1, "u2"),
     ):
         book = book >> SessionLost(1, "gone") << ... >> SessionReady(2)
         assert book << CreateResponse(2, book.call.parts.guard.number, Purpose.RETRY)
+
+
+def test_r26_a_turn_is_owed_through_any_number_of_lost_sessions() -> None:
+    book = turn(conversing()) << ... >> SessionLost(1, "gone") << ... >> SessionReady(2) << ... >> SpeechStarted(2, "u2")
+    book = book >> SessionLost(2, "gone") << ... >> SessionReady(3)
+    assert book << CreateResponse(3, 3, Purpose.RETRY)
+
+
+def test_r26_beside_a_greeting_that_was_not_begun() -> None:
+    book = greeting() >> SpeechStarted(1, "u1") << ... >> TurnCommitted(1, "u1") >> SessionLost(1, "gone") << ...
+    book = book >> SessionReady(2) << CreateResponse(2, 2, Purpose.GREETING, "greet")
+    book = book >> ResponseCreated(2, "r1", 2) >> ResponseDone(2, "r1", DONE) << Note("the greeting is over")
+    assert book << CreateResponse(2, 3, Purpose.RETRY)
 
 
 def test_r26_what_is_being_heard_goes_on() -> None:

@@ -41,17 +41,19 @@ def test_instructions_are_kept_and_announcements_stay_what_they_are(retries: Ret
 
 def test_a_response_that_begins_answers_a_plain_request(retries: Retries) -> None:
     retries.failed(Request(Purpose.TURN), 4, 0.0)
-    retries.began(None)
-    assert (retries.request, retries.deadlines.at(Timer.RETRY)) == (None, None)
+    retries.began(None, False)
+    assert retries.deadlines.at(Timer.RETRY) == 0.5
+    retries.began(None, True)
+    assert (retries.take(), retries.deadlines.at(Timer.RETRY)) == (None, None)
 
 
 @pytest.mark.parametrize(("number", "kept"), [(4, False), (5, True), (None, True)])
 def test_and_one_with_instructions_only_if_it_is_its_own_late_answer(retries: Retries, number: int | None, kept: bool) -> None:
     retries.failed(Request(Purpose.GREETING, "hi"), 4, 0.0)
-    retries.began(number)
+    retries.began(number, True)
     assert (retries.request is not None) == kept
 
 
 def test_nothing_waits_and_one_begins(retries: Retries) -> None:
-    retries.began(None)
+    retries.began(None, True)
     assert retries.request is None

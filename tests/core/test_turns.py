@@ -79,6 +79,23 @@ def test_what_was_committed_of_a_cough_already(turn: CallerTurn) -> None:
     assert list(turn.items) == []
 
 
+@pytest.mark.parametrize("state", [ENDING, COMMITTING, OWED])
+def test_a_turn_is_carried_over_to_another_session(turn: CallerTurn, state: TurnState) -> None:
+    turn.standing.turn = state
+    assert turn.carried_over(1.0)
+    assert where(turn) == (OWED, {Timer.WATCHDOG: 4.0})
+
+
+def test_speech_is_only_if_something_of_it_was_committed(turn: CallerTurn) -> None:
+    turn.speech_started(0.0)
+    assert not turn.carried_over(1.0)
+    assert where(turn) == (QUIET, {})
+    turn.speech_started(2.0)
+    turn.committed("u1")
+    assert turn.carried_over(3.0)
+    assert (list(turn.items), turn.standing.turn) == (["u1"], OWED)
+
+
 def test_speech_without_end_is_over_at_its_limit(turn: CallerTurn) -> None:
     turn.speech_started(1.0)
     assert not turn.ended(61.0)

@@ -141,6 +141,8 @@ def _take_the_floor(parts: Parts, now: float) -> None:
     elif parts.standing.call is CallState.GREETING:
         parts.standing.call = CallState.CONVERSING
         parts.do(Note("the greeting is interrupted"))
+    if parts.settings.turns is Turns.MODEL:
+        parts.guard.abandon(now)
     cut_off(parts, now)
 
 

@@ -6,7 +6,6 @@ from trio_voice.core.announcements import ANNOUNCED
 from trio_voice.core.commands import DeleteItem, TruncateItem
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.parts import Parts
-from trio_voice.core.settings import Turns
 from trio_voice.core.states import ResponseState
 
 
@@ -37,10 +36,7 @@ def _stop_response(parts: Parts, now: float) -> None:
     guard = parts.guard
     if guard.state is ResponseState.REQUESTED and guard.asked is not None and guard.asked.purpose in ANNOUNCED:
         parts.announcements.put_back(guard.asked, now)  # not a word of it was heard
-    if parts.settings.turns is Turns.MODEL:
-        guard.abandon(now)
-    else:
-        parts.do(*guard.stop(now))
+    parts.do(*guard.stop(now))
 
 
 def forget_silent_items(parts: Parts, *, delete: bool) -> None:

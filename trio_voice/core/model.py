@@ -69,15 +69,16 @@ def on_response_created(parts: Parts, event: ResponseCreated, now: float) -> Non
     parts.do(*answer)
     if answer:
         return  # a duplicate, or a doomed one that is being cancelled
+    is_an_answer = guard.asked is None or guard.asked.instructions is None
     parts.sessions.proved()
-    parts.retries.began(event.request)
+    parts.retries.began(event.request, is_an_answer)
     if replaced is not None:  # turns = "model": the model's own cancel is reported late
         parts.do(*parts.playback.end_response(replaced, now))
         forget_silent_items(parts, delete=False)
     if parts.standing.call is CallState.LEAVING:
         parts.do(*guard.stop(now))
         return
-    answers_a_turn = parts.standing.turn is TurnState.OWED and guard.waiting is None
+    answers_a_turn = is_an_answer and parts.standing.turn is TurnState.OWED and not guard.answer_waits
     parts.idle.reset(prompts=answers_a_turn or guard.asked is None)
     if answers_a_turn:
         parts.turn.dropped()

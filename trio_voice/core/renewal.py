@@ -11,7 +11,7 @@ from trio_voice.core.events import OutboxOverran, SessionLost, SessionReady
 from trio_voice.core.parts import Parts
 from trio_voice.core.playback import Flow
 from trio_voice.core.response import EXEMPT, Request
-from trio_voice.core.states import CallState, TurnState
+from trio_voice.core.states import CallState
 
 
 def on_session_ready(parts: Parts, event: SessionReady, _now: float) -> None:
@@ -69,16 +69,18 @@ def _go_on_without(parts: Parts, now: float) -> None:
         parts.do(*playback.resume(now))
     parts.do(*playback.end_response(None, now))
     forget_silent_items(parts, delete=False)
-    if parts.standing.turn not in (TurnState.QUIET, TurnState.SPEAKING):
-        wanted = wanted or Request(Purpose.RETRY)
-    parts.turn.dropped()
-    if wanted is None or (begun and wanted.instructions is not None):
-        return
+    if wanted is not None and not (begun and wanted.instructions is not None):
+        _want_again(parts, wanted, now)
+    if parts.turn.carried_over(now):
+        guard.keep(Request(Purpose.RETRY))
+
+
+def _want_again(parts: Parts, wanted: Request, now: float) -> None:
     if wanted.purpose in ANNOUNCED:
         parts.announcements.put_back(wanted, now)
     else:
         purpose = wanted.purpose if wanted.purpose in EXEMPT else Purpose.RETRY
-        guard.keep(Request(purpose, wanted.instructions))
+        parts.guard.keep(Request(purpose, wanted.instructions))
 
 
 def take_over(parts: Parts, now: float) -> None:

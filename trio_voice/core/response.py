@@ -108,6 +108,11 @@ class ResponseGuard:
         return self.response_id is not None and self.response_id == self._silenced
 
     @property
+    def answer_waits(self) -> bool:
+        """What waits is, or ends with, a reply to the conversation as it is, not to instructions alone."""
+        return self.waiting is not None and (self.waiting.instructions is None or self.waiting.then is not None)
+
+    @property
     def waiting_for(self) -> Purpose | None:
         """What the waiting request is for; None when none waits."""
         return self.waiting.purpose if self.waiting else None
@@ -182,10 +187,8 @@ class ResponseGuard:
         return [CancelResponse(self.standing.session, self.response_id)]
 
     def abandon(self, now: float) -> None:
-        """With `turns = "model"` the model stops its response: drop what still comes of it. Only a request is ours to stop."""
-        if self.state is ResponseState.REQUESTED:
-            self._signal(Signal.DOOMED)
-        elif self.state is ResponseState.ACTIVE:
+        """With `turns = "model"` the model has stopped its own response: drop what still comes of it, and cancel nothing."""
+        if self.state is ResponseState.ACTIVE:
             self._over_now(Signal.DONE, now, Refusal.CANCELLED_RESPONSE)
 
     # --- what happened

@@ -36,9 +36,12 @@ class Retries:
         """A reply was completed."""
         self._failures = 0
 
-    def began(self, number: int | None) -> None:
-        """A response began: what waits to be asked for again may be answered by it."""
-        if self.request is not None and (self.request.instructions is None or (number is not None and number == self.number)):
+    def began(self, number: int | None, is_an_answer: bool) -> None:
+        """A response began. If it answers the conversation, or is the late answer to the very request, nothing is asked again."""
+        if self.request is None:
+            return
+        plain = self.request.instructions is None
+        if (plain and is_an_answer) or (number is not None and number == self.number):
             self.take()
 
     def take(self) -> Request | None:

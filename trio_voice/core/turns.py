@@ -70,6 +70,18 @@ class CallerTurn:
         """A reply has been asked for (or its request waits): from now on the watchdog looks after it."""
         self.deadlines.set(Timer.WATCHDOG, now + self.settings.watchdog_s)
 
+    def carried_over(self, now: float) -> bool:
+        """The session that heard the turn is gone; True when a reply is owed all the same: it is asked of the next session.
+
+        Speech of which nothing was committed is heard again from the beginning by the next, as far as it was kept.
+        """
+        if not self.items and self.standing.turn in (TurnState.QUIET, TurnState.SPEAKING):
+            self.dropped()
+            return False
+        self._enter(TurnState.OWED)
+        self.asked(now)
+        return True
+
     def dropped(self) -> None:
         """The turn is over, answered or not."""
         self._enter(TurnState.QUIET)

@@ -1,0 +1,78 @@
+"""Every sequence of events, to a depth: the invariants of `checked` hold in every state that can be reached."""
+
+import time
+from collections import deque
+from typing import Any
+
+import pytest
+
+from tests.core.checked import Checked
+from tests.core.exploration import ALPHABET, DEEP, World, clone, explore, fingerprint, step
+from tests.core.playbook import call_with
+from trio_voice.core import events as e
+from trio_voice.core.settings import Turns
+from trio_voice.core.states import CallState
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "greeting": {"greeting": True},
+    "reversible": {"barge_in_confirm_ms": 200},
+    "turns of the model's": {"turns": Turns.MODEL},
+}
+
+
+def world(**settings: Any) -> World:
+    """A call whose first session has just begun to serve."""
+    checked = Checked(call_with(**({"greeting": False, "calibration_limit_s": 0.0} | settings)), weigh=False)
+    checked.story = deque(maxlen=0)  # the path tells it
+    checked.receive(e.CallStarted("CA1"))
+    checked.receive(e.SessionReady(1))
+    checked.ring()
+    assert checked.call.parts.standing.calibrated
+    return World(checked)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_every_sequence_of_three(configuration: str) -> None:
+    levels = list(explore(world(**CONFIGURATIONS[configuration]), ALPHABET, 3))
+    assert len(levels) == 3
+    assert levels[0] > 10
+
+
+def test_every_sequence_of_a_conversation_to_a_depth_of_five() -> None:
+    assert sum(explore(world(), {name: ALPHABET[name] for name in DEEP}, 5)) > 1000
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+@pytest.mark.parametrize("letters", ["all", "a conversation's"])
+def test_every_sequence_to_the_greatest_depth_of_a_minute(
+    configuration: str, letters: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    until = time.monotonic() + 60
+    alphabet = ALPHABET if letters == "all" else {name: ALPHABET[name] for name in DEEP}
+    levels = list(explore(world(**CONFIGURATIONS[configuration]), alphabet, 99, enough=lambda: time.monotonic() > until))
+    with capsys.disabled():
+        print(f"\n{configuration}, {len(alphabet)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
+    assert len(levels) >= 4
+
+
+def test_a_copy_is_equal_and_of_its_own() -> None:
+    first = world()
+    second = clone(first, {})
+    assert fingerprint(first) == fingerprint(second)
+    assert step(second, "hang up", ALPHABET["hang up"]) is not None
+    assert second.checked.call.state is CallState.CONVERSING
+    second.checked.receive(e.HangUpAsked("done"))
+    assert first.checked.call.state is CallState.CONVERSING
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_an_error_tells_the_path_to_it() -> None:
+    def breaks(world: World) -> bool:
+        if world.turns:
+            raise ValueError(world)
+        return False
+
+    with pytest.raises(AssertionError, match="speaks / breaks"):
+        list(explore(world(), {"speaks": ALPHABET["speaks"], "breaks": breaks}, 2))
