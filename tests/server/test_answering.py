@@ -112,6 +112,16 @@ async def started(world: Rig) -> AsyncIterator[Talker]:
         yield line
 
 
+async def test_a_frame_without_audio_is_nobodys_business(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """A model answers an append of nothing with an error."""
+    async with rig_with_another_call(tmp_path) as world, started(world) as line:
+        await line.socket.send(MEDIA.replace("//8=", ""))
+        await line.socket.send(MEDIA)
+        model = await world.session(2)
+        assert (await model.expect("input_audio_buffer.append"))["audio"] == "//8="
+        assert world.logged("the carrier sent something odd") == []
+
+
 async def test_what_never_speaks_the_dialect_is_closed(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     async with rig_with_another_call(tmp_path) as world, started(world) as line:
         for _ in range(20):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio._core import _run as trio_run
 
 from tests.server.embedded import embedded_model
 from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, journals, rig
@@ -171,6 +172,30 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
     lost = world.logged("model session lost")
     assert [(each["reason"], each["call_id"] == ended["call_id"]) for each in lost] == [("connection refused", True)] * len(lost)
     assert 5 <= len(lost) <= 10  # it was tried again, with pauses that grow
+
+
+# --- time --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_r15_what_is_due_acts_before_what_happens_at_the_same_moment_on_every_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    async def two_keys_and_a_pause() -> list[str]:
+        async with rig(tmp_path) as world, world.call() as phone:
+            await world.session()
+            await phone.press("1")
+            await trio.sleep(1.5)  # digits_pause_s: the deadline and the key fall on the same moment
+            await phone.press("2")
+            await trio.testing.wait_all_tasks_blocked()
+            await phone.hang_up()
+        return world.said()
+
+    monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    trio_run._r.seed(seed)
+    said = trio.run(two_keys_and_a_pause, clock=trio.testing.MockClock(autojump_threshold=0))
+    told = [line for line in said if "Digit" in line or "@" in line or "AddText" in line]
+    assert told == ["> DigitPressed", "@ digits", "< AddText", "> DigitPressed"]
 
 
 # --- with the embedded Realtime server ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from attrs import frozen
 
-from tests.server.rig import APOLOGY, ModelTalker, Rig, Telephone, in_short, rig_with_another_call
+from tests.server.rig import APOLOGY, ModelTalker, Rig, Telephone, assert_complete, in_short, journals, rig_with_another_call
 from trio_voice.core import call as core_call
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
@@ -140,6 +140,13 @@ async def test_r25_an_error_ends_one_call_with_an_apology_and_one_log_line(
         assert phone.heard.endswith(APOLOGY)
         assert trio.current_time() - began < 10.0
         assert_clean_end(world, phone, failure)
+        if failure.task != "state machine":  # that one would have to fail again
+            assert_complete(
+                next(path for path in journals(tmp_path) if phone.carrier.identity.call_sid in path.read_text("utf-8"))
+            )
+        if failure.break_it is the_models_reader and greeting:  # there is no session any more that could take the cancel
+            unsent = [line["event_id"] for line in world.journal_of(phone) if line.get("event") == "SendFailed"]
+            assert unsent == ["cancel-r9", "truncate-i9"]
 
 
 def assert_clean_end(world: Rig, phone: Telephone, failure: Failure) -> None:

@@ -28,7 +28,7 @@ from trio_voice.core.events import (
 )
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.model import LAST_WORDS_LIMIT_S, ModelEndpoint, ModelSession
-from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket
+from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket, SocketClosed
 
 URL = "wss://model.example/v1/realtime?model=test"
 SETTINGS = SessionSettings(instructions="Be brief.", model="test", voice="marin")
@@ -285,6 +285,33 @@ async def test_a_model_that_does_not_read_is_an_overrun_and_the_session_ends_by_
         await trio.testing.wait_all_tasks_blocked()
         assert world.told[1:3] == [(began + 10, SendFailed(1, "create-1")), (began + 10, OutboxOverran("model"))]
         assert isinstance(world.events()[-1], SessionLost)
+
+
+async def test_a_session_that_cannot_be_written_to_is_lost_when_it_has_said_its_last(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a connection is none; but what the model still says, an error for instance, is heard first."""
+
+    async def fail(socket: MemorySocket, message: str | bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        raise SocketClosed(1006)
+
+    async with opened() as world:
+        await world.agree()
+        began = trio.current_time()
+        with monkeypatch.context() as patch:
+            patch.setattr(MemorySocket, "send", fail)
+            world.session.send(CREATE)
+            await trio.testing.wait_all_tasks_blocked()
+        await world.send(type="error", event_id="e", error={"type": "server_error", "message": "last words"})
+        await trio.sleep(LAST_WORDS_LIMIT_S)
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.events()[1:] == [
+            SendFailed(1, "create-1"),
+            ModelErred(1, "server_error", "last words"),
+            SessionLost(1, "the model could not be written to, and said no more"),
+        ]
+        assert world.told[-1][0] - began == LAST_WORDS_LIMIT_S
 
 
 # --- closing -----------------------------------------------------------------------------------------------------------
