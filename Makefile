@@ -28,7 +28,7 @@ test: for-dev ## run the tests (under three minutes)
 	@$(IN_VENV) -m pytest -q -m "not prove" $(ARGS)
 
 prove: for-dev ## run the long proofs
-	@$(IN_VENV) -m pytest -q -m prove $(ARGS)
+	@$(IN_VENV) -m pytest -q -m prove -o faulthandler_timeout=400 --durations=5 $(ARGS)
 
 bench: for-dev ## measure what a call costs
 	@$(IN_VENV) -m bench.capacity $(ARGS)
