@@ -233,6 +233,10 @@ def test_a_first_line_that_is_none_is_refused(line: str, told: str) -> None:
         ('{"t":1.0,"event":"CallerAudio","audio":{"bytes":-1}}', "line 3 of the journal cannot be read (expected `int` >= 0"),
         ('{"t":1.0,"event":"CallerAudio","audio":{"bytes":1e15}}', "line 3 of the journal cannot be read (expected `int`"),
         (
+            '{"t":1.0,"event":"CallerAudio","audio":{"bytes":67108865}}',
+            "line 3 of the journal cannot be read (expected `int` <= 67108864",
+        ),
+        (
             '{"t":1.0,"event":"CallerAudio","audio":{"bytes":3,"base64":"?"}}',
             "line 3 of the journal cannot be read (invalid base64",
         ),
