@@ -68,6 +68,7 @@ def test_until_a_moment(tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert float(lines[-3].split()[0]) <= 1.5
+    assert sum(float(line.split()[2]) for line in lines if "of caller audio" in line and " caller " in line) == 1.5
     assert "1.50 s of the call" in lines[-2]
     assert lines[-1] == "The call was not followed to its end."
 
