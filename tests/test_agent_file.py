@@ -180,7 +180,8 @@ def test_what_the_users_code_raises_is_shown_from_their_file_on() -> None:
     )
     sentence, *way = mistake().splitlines()
     assert sentence == "my_agent.py, line 3: KeyError: 5432"
-    assert way[:4] == [
+    files = [line for line in way if not set(line.strip()) <= set("~^")]  # later Pythons underline more
+    assert files[:4] == [
         "Traceback (most recent call last):",
         '  File "my_agent.py", line 5, in <module>',
         "    connect(5432)",
