@@ -68,9 +68,28 @@ def test_until_a_moment(tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert float(lines[-3].split()[0]) <= 1.5
-    assert sum(float(line.split()[2]) for line in lines if "of caller audio" in line and " caller " in line) == 1.5
+    assert sum(float(line.split()[2]) for line in lines if "of caller audio" in line and line.split()[1] == "caller") == 1.5
     assert "1.50 s of the call" in lines[-2]
     assert lines[-1] == "The call was not followed to its end."
+
+
+def test_until_a_moment_every_command_before_it_is_due(tmp_path: Path) -> None:
+    tape = short_call()
+    (place,) = (number for number, line in enumerate(tape.lines) if '"CreateResponse"' in line and '"request":1' in line)
+    del tape.lines[place]
+    result = run(written(tmp_path, tape), "--quiet", "--until", "0.1")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("DIFFERENT")
+
+
+def test_there_is_no_moment_before_the_call(tmp_path: Path) -> None:
+    assert run(written(tmp_path, short_call()), "--until", "-0.5").exit_code == 2
+
+
+def test_what_was_said_is_shown_as_it_was(tmp_path: Path) -> None:
+    tape = short_call()
+    tape.lines.insert(1, tape.writer.remark(0.0, "[red]no markup[/red] :smile: 127.0.0.1"))
+    assert "[red]no markup[/red] :smile: 127.0.0.1" in run(written(tmp_path, tape)).stdout
 
 
 def test_a_difference_is_shown_with_its_place(tmp_path: Path) -> None:
