@@ -22,6 +22,7 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
             headers=upgrade_headers(settings.access.api_key),
         ),
         session=_session(settings),
+        toolbox=settings.agent.toolbox,
         settings=settings.call,
         wording=settings.wording,
         apology=_apology(),

@@ -12,6 +12,7 @@ from trio_voice.core.commands import (
     CreateResponse,
     Discard,
     HangUp,
+    InterruptTools,
     Note,
     OpenSession,
     Purpose,
@@ -133,9 +134,8 @@ def test_r22_which_waits_for_the_response_to_be_done() -> None:
 
 def test_r22_and_for_the_caller() -> None:
     book = turn(conversing()) << ... >> ResponseCreated(1, "r1", 1) >> ToolCalled(1, "r1", "f1", "t1", "look", "{}") << ...
-    book = (
-        book >> ResponseDone(1, "r1", DONE) >> SpeechStarted(1, "u2") >> ToolFinished("t1", "1") << SendToolResult(1, "t1", "1")
-    )
+    book = book >> ResponseDone(1, "r1", DONE) >> SpeechStarted(1, "u2") << InterruptTools()
+    book = book >> ToolFinished("t1", "1") << SendToolResult(1, "t1", "1")
     book = book << Refuse(Purpose.TOOL_RESULT, Refusal.CALLER_SPEAKING, waits=True)
     book = book >> SpeechStopped(1, "u2") >> TurnCommitted(1, "u2") >> 0.15 << CreateResponse(1, 2, Purpose.TURN)
     assert book >> ResponseCreated(1, "r2", 2) >> ResponseDone(1, "r2", DONE)  # one reply for both

@@ -90,11 +90,13 @@ async def world(calls_folder: Path, *, settings: CallSettings | None = None, scr
     async with trio.open_nursery() as nursery:
         model = ModelServerSettings(port=0, script=parse_script(script, "the test's script"), seed=1)
         model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
+        agent = Agent(voice="marin")
         call_settings = settings or CallSettings()
         session = SessionSettings(instructions="", model="gpt-realtime-2.1", vad_silence_ms=call_settings.vad_silence_ms)
         plan = CallPlan(
             endpoint=ModelEndpoint(url=f"{model_url}?model=gpt-realtime-2.1"),
-            session=Agent(voice="marin").session(session),
+            session=agent.session(session),
+            toolbox=agent.toolbox,
             settings=call_settings,
         )
         directory = CallDirectory()

@@ -23,6 +23,7 @@ import trio.testing
 from attrs import Factory, define, field
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from trio_voice.agent.agent import Agent
 from trio_voice.audio.g711 import BYTES_PER_MS, ULAW_SILENCE, pcm16_to_ulaw
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Carrier, Identity
@@ -268,6 +269,7 @@ class Rig:
     logs: Sequence[Mapping[str, Any]]
     directory: CallDirectory = field(factory=CallDirectory)
     settings: CallSettings = field(factory=lambda: CallSettings(greeting=False))
+    agent: Agent = field(factory=lambda: Agent(instructions="Be brief."))
     start_limit_s: float = 10.0
     sessions: list[ModelTalker] = field(factory=list)
     refusals: list[str] = field(factory=list)
@@ -287,7 +289,8 @@ class Rig:
     def plan(self) -> CallPlan:
         return CallPlan(
             endpoint=ModelEndpoint(url=MODEL_URL, connect=self.connect),
-            session=SessionSettings(instructions="Be brief.", model="test"),
+            session=self.agent.session(SessionSettings(instructions="", model="test")),
+            toolbox=self.agent.toolbox,
             settings=self.settings,
             apology=APOLOGY,
             start_limit_s=self.start_limit_s,

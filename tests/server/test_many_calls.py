@@ -25,6 +25,7 @@ from attrs import define, field
 from tests.server.actors import Caller, Model
 from tests.server.memory_socket import MemorySocket, socket_pair
 from tests.server.rig import APOLOGY, QUIET, VOICE, assert_complete, errors_in, threads_at_once
+from trio_voice.agent.agent import Agent
 from trio_voice.core.commands import Command
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Identity
@@ -141,6 +142,7 @@ class Crowd:
         plan = CallPlan(
             endpoint=ModelEndpoint(url="ws://model.example", connect=self.connect),
             session=SessionSettings(instructions="Be brief.", model="test"),
+            toolbox=Agent().toolbox,
             settings=SETTINGS,
             apology=APOLOGY,
         )

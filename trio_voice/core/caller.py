@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_voice.core.commands import AppendAudio, DeleteItem, Discard, Note, Purpose, Refusal, Refuse
+from trio_voice.core.commands import AppendAudio, DeleteItem, Discard, InterruptTools, Note, Purpose, Refusal, Refuse
 from trio_voice.core.cutting import cut_off
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.ending import extend_fallback, keep, may_be_kept
@@ -95,8 +95,9 @@ def on_speech_started(parts: Parts, _event: SpeechStarted, now: float) -> None:
 
 
 def _barge_in(parts: Parts, now: float) -> Refusal | None:
-    """The caller speaks: interrupt the agent, if it is saying anything, or say why not."""
-    if not (parts.guard.coming or parts.playback.speaking) or parts.playback.flow is Flow.HELD:
+    """The caller speaks: interrupt the agent, if it is saying or doing anything, or say why not."""
+    busy = parts.guard.coming or parts.playback.speaking or parts.tools.running
+    if not busy or parts.playback.flow is Flow.HELD:
         return None
     refusal = _barge_in_refusal(parts, now)
     if refusal is None:
@@ -144,6 +145,8 @@ def _take_the_floor(parts: Parts, now: float) -> None:
     if parts.settings.turns is Turns.MODEL:
         parts.guard.abandon(now)
     cut_off(parts, now)
+    if parts.tools.running:
+        parts.do(InterruptTools())
 
 
 def at_barge_in_confirm(parts: Parts, now: float) -> None:

@@ -229,6 +229,11 @@ class RunTool(Command):
 
 
 @frozen
+class InterruptTools(Command):
+    """The caller interrupted the agent: cancel the running tools that are declared to be cancelled then."""
+
+
+@frozen
 class Close(Command):
     """Let go of everything: sockets, tasks, the journal. The last command of every call."""
 

@@ -55,6 +55,8 @@ def problem_of(phrases: Sequence[str]) -> str | None:
 class PhraseRecogniser:
     """Recognises one phrase of a list in a caller's turn."""
 
+    __slots__ = ("_decoder", "_phrases")
+
     def __init__(self, phrases: Sequence[str]) -> None:
         """Load the model. Raises ValueError when it is not installed, or its dictionary lacks a word."""
         if (problem := problem_of(phrases)) is not None:

@@ -20,11 +20,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 import trio
 from attrs import define, field, frozen
 
+from trio_voice.agent.tool import Tool
 from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
 from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
 from trio_voice.core import commands as c
@@ -36,12 +36,10 @@ from trio_voice.core.events import (
     DigitPressed,
     Event,
     FatalErrorRaised,
-    HangUpAsked,
     ModelAudio,
     OutboxOverran,
     PlaybackMarked,
     SendFailed,
-    ToolFinished,
 )
 from trio_voice.core.settings import CallSettings, Wording
 from trio_voice.dialects.base import (
@@ -58,9 +56,12 @@ from trio_voice.dialects.base import (
 )
 from trio_voice.errors import LocalProtocolError
 from trio_voice.realtime.settings import SessionSettings
+from trio_voice.server.call_control import tools_of_call
 from trio_voice.server.model import ModelEndpoint, ModelSession
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
+from trio_voice.server.tool_threads import ToolThreads
+from trio_voice.server.tools import ToolRunner
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal import Header, JournalWriter
 
@@ -74,7 +75,6 @@ ORDINARY_CLOSES = frozenset({NORMAL_CLOSURE, GOING_AWAY, 1005})
 STEPS_AT_ONCE = 1000
 """Deadlines that act again and again at the same moment, for instance because a setting is 0, must not stop the other calls."""
 LEVEL_EVERY_FRAMES = 2
-HANG_UP_TOOL = "hang_up"
 
 
 class Record(Protocol):
@@ -90,6 +90,9 @@ class CallPlan:
 
     endpoint: ModelEndpoint
     session: SessionSettings
+    toolbox: Mapping[str, Tool] = field(factory=dict)
+    """The tools that the session declares, by their names."""
+    threads: ToolThreads = field(factory=ToolThreads)
     settings: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
     apology: bytes = b""
@@ -120,6 +123,7 @@ class CallRunner:
     _goodbye: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
     _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
     _nursery: trio.Nursery = field(init=False)
+    _tools: ToolRunner = field(init=False)
     _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _alarm_at: float = field(default=math.inf, init=False)
     _events: deque[Event] = field(factory=deque, init=False)
@@ -155,10 +159,23 @@ class CallRunner:
     async def run(self) -> None:
         """Live the call to its end, with the caller's socket closed; `end_reason` tells why. It raises only what cancels it."""
         async with trio.open_nursery() as self._nursery:
+            self._tools = self._make_tools()
             self._start("caller's writer", self._write_caller)
             self._start("alarm", self._ring)
             self._start("caller's reader", self._read_caller)
             self.feed(CallStarted(self.started.call_sid))
+
+    def _make_tools(self) -> ToolRunner:
+        return tools_of_call(
+            feed=self.feed,
+            note=self._note,
+            is_over=lambda: self.end_reason is not None,
+            nursery=self._nursery,
+            threads=self.plan.threads,
+            call_id=self.call_id,
+            started=self.started,
+            limit_s=self.plan.settings.tool_limit_s,
+        )
 
     def _start(self, what: str, task: Callable[..., Awaitable[None]], *args: object) -> None:
         self._nursery.start_soon(self._guarded, what, task, *args)
@@ -345,12 +362,10 @@ class CallRunner:
                 self.feed(SendFailed(command.session, event_id))
 
     def _run_tool(self, command: c.RunTool) -> None:
-        if command.name == HANG_UP_TOOL:
-            self.feed(HangUpAsked("the agent ended the call"))
-            answer = {"ok": "the call ends when what was said has been heard"}
-        else:
-            answer = {"error": f"there is no tool {command.name}"}
-        self.feed(ToolFinished(command.tool_call_id, msgspec.json.encode(answer).decode()))
+        self._tools.run(self.plan.toolbox, command.tool_call_id, command.name, command.arguments)
+
+    def _interrupt_tools(self, command: c.InterruptTools) -> None:
+        self._tools.barge_in()
 
     def _close(self, command: c.Close) -> None:
         self._over(command.reason)
@@ -385,5 +400,6 @@ _PERFORM: Mapping[type[c.Command], Callable[[CallRunner, Any], None]] = {
     c.SendToolResult: CallRunner._tell_model,
     c.ClearInput: CallRunner._tell_model,
     c.RunTool: CallRunner._run_tool,
+    c.InterruptTools: CallRunner._interrupt_tools,
     c.Close: CallRunner._close,
 }
