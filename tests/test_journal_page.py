@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from tests.storage.samples import instances_of
@@ -52,6 +52,7 @@ def test_every_class_is_on_the_page() -> None:
 def test_every_line_of_every_class_fits_the_schema(name: str) -> None:
     check = validator(name)
 
+    @settings(max_examples=25)
     @given(instances_of({**EVENTS, **COMMANDS}[name]))
     def fits(value: Any) -> None:
         writer = JournalWriter(keep_audio=True)

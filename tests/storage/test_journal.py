@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.storage.samples import SECONDS, TEXT, audio_of, instances_of, one_of
 from trio_voice.core import commands as c
@@ -45,6 +45,7 @@ def test_every_class_of_the_core_can_be_written() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_line_is_the_moment_the_class_and_all_its_fields_in_their_order(name: str) -> None:
+    @settings(max_examples=25)
     @given(instances_of(KINDS[name]))
     def check(value: Any) -> None:
         key = "event" if name in EVENTS else "command"

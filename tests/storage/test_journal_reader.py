@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.storage.samples import SECONDS, TEXT, audio_of, instances_of, one_of, with_audio
 from tests.storage.tape import HEADER
@@ -54,6 +54,7 @@ def line_of(value: e.Event | c.Command, now: float = 1.5, *, keep_audio: bool = 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_r36_every_event_is_read_as_it_was(name: str) -> None:
+    @settings(max_examples=25)
     @given(instances_of(EVENTS[name]), SECONDS)
     def check(event: e.Event, now: float) -> None:
         line = line_of(event, now, keep_audio=True)
@@ -64,6 +65,7 @@ def test_r36_every_event_is_read_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_r36_every_command_is_read_as_it_was(name: str) -> None:
+    @settings(max_examples=25)
     @given(instances_of(COMMANDS[name]), SECONDS)
     def check(command: c.Command, now: float) -> None:
         line = line_of(command, now, keep_audio=True)

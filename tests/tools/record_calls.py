@@ -75,6 +75,7 @@ class Model:
 
     script: Path
     port: int
+    switches: tuple[str, ...] = ()
     _process: trio.Process | None = field(default=None, init=False)
 
     @property
@@ -83,6 +84,7 @@ class Model:
 
     async def start(self) -> None:
         command = [sys.executable, "-m", "trio_voice", "model", "--port", str(self.port), "--script", str(self.script)]
+        command += [f"--set={switch}" for switch in self.switches]
         self._process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with trio.fail_after(START_LIMIT_S):
             while self._process.poll() is None:
@@ -165,11 +167,16 @@ class Recording:
     place: Place = telephone
     settings: CallSettings = field(factory=CallSettings)
     keep_audio: bool = False
+    switches: tuple[str, ...] = ()
+    """Of the model."""
 
 
 RECORDINGS = {
     "two_turns_and_a_goodbye": Recording(lambda one, two: [Say(one), Say(two), HangUp(AfterAgent(8.0))]),
-    "barge_in_while_the_model_speaks": Recording(lambda one, two: [Say(one), Say(two, DuringAgent(0.2))]),
+    "barge_in_while_the_model_speaks": Recording(
+        lambda one, two: [Say(one), Say(two, DuringAgent(0.2))],
+        switches=("pace=4",),  # else a busy machine has said everything by then
+    ),
     "barge_in_after_the_model_has_spoken": Recording(lambda one, two: [Say(one), Say(two, DuringAgent(3.5))]),
     "barge_in_that_is_confirmed": Recording(
         lambda one, two: [Say(one), Say(two, DuringAgent(2.0))], settings=CallSettings(barge_in_confirm_ms=300)
@@ -193,7 +200,7 @@ async def record(name: str, sentences: tuple[Speech, Speech], target: Path) -> N
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.toml"
         await trio.Path(script).write_text(SCRIPT, "utf-8")
-        model = Model(script, free_port())
+        model = Model(script, free_port(), recording.switches)
         plan = call_plan(Settings(call=recording.settings), model.url, VERSION)
         answering = Answering(evolve(plan, keep_audio=recording.keep_audio), CallDirectory(), Path(folder))
         try:
