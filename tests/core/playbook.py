@@ -104,7 +104,7 @@ class Playbook:
         self._all += commands
 
     def _story(self) -> str:
-        return "\n" + "\n".join(self._said)
+        return "\n" + "\n".join(self._said[-40:])
 
 
 # --- where dialogues begin

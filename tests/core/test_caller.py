@@ -114,7 +114,7 @@ def test_a_report_of_silence_that_fits_nothing() -> None:
 
 def test_a_turn_is_committed_once() -> None:
     book = turn(conversing()) << ... >> COMMITTED << Discard(Refusal.DUPLICATE)
-    assert list(book.call.parts.turn.items) == ["u1"]
+    assert book.call.parts.turn.items == ["u1"]
 
 
 def test_words_that_come_late_find_their_turn() -> None:

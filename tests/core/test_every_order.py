@@ -1,5 +1,6 @@
 """Every sequence of events, to a depth: the invariants of `checked` hold in every state that can be reached."""
 
+import os
 import time
 from collections import deque
 from typing import Any
@@ -13,6 +14,8 @@ from trio_voice.core import events as e
 from trio_voice.core.settings import Turns
 from trio_voice.core.states import CallState
 
+SECONDS = float(os.environ.get("EXPLORE_SECONDS", "12"))
+"""How long each exploration may take; all eight of them take a minute and a half."""
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "greeting": {"greeting": True},
@@ -46,15 +49,13 @@ def test_every_sequence_of_a_conversation_to_a_depth_of_five() -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("letters", ["all", "a conversation's"])
-def test_every_sequence_to_the_greatest_depth_of_a_minute(
-    configuration: str, letters: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    until = time.monotonic() + 60
+def test_every_sequence_as_deep_as_the_time_allows(configuration: str, letters: str, capsys: pytest.CaptureFixture[str]) -> None:
+    until = time.monotonic() + SECONDS
     alphabet = ALPHABET if letters == "all" else {name: ALPHABET[name] for name in DEEP}
     levels = list(explore(world(**CONFIGURATIONS[configuration]), alphabet, 99, enough=lambda: time.monotonic() > until))
     with capsys.disabled():
         print(f"\n{configuration}, {len(alphabet)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
-    assert len(levels) >= 4
+    assert len(levels) >= 3
 
 
 def test_a_copy_is_equal_and_of_its_own() -> None:

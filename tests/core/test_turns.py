@@ -51,7 +51,7 @@ def test_speech_that_resumes_continues_the_turn(turn: CallerTurn) -> None:
     turn.speech_stopped(3.0)
     turn.committed("u2")
     assert turn.ended(3.25)
-    assert list(turn.items) == ["u1", "u2"]
+    assert turn.items == ["u1", "u2"]
 
 
 def test_a_report_of_silence_that_fits_nothing(turn: CallerTurn) -> None:
@@ -76,7 +76,7 @@ def test_what_was_committed_of_a_cough_already(turn: CallerTurn) -> None:
     turn.speech_started(1.0)
     turn.committed("u1")
     assert turn.coughed("u2") == ["u1"]
-    assert list(turn.items) == []
+    assert turn.items == []
 
 
 @pytest.mark.parametrize("state", [ENDING, COMMITTING, OWED])
@@ -93,7 +93,7 @@ def test_speech_is_only_if_something_of_it_was_committed(turn: CallerTurn) -> No
     turn.speech_started(2.0)
     turn.committed("u1")
     assert turn.carried_over(3.0)
-    assert (list(turn.items), turn.standing.turn) == (["u1"], OWED)
+    assert (turn.items, turn.standing.turn) == (["u1"], OWED)
 
 
 def test_speech_without_end_is_over_at_its_limit(turn: CallerTurn) -> None:
@@ -106,11 +106,11 @@ def test_a_dropped_turn_is_forgotten(turn: CallerTurn) -> None:
     turn.committed("u1")
     turn.asked_again = 2
     turn.dropped()
-    assert (list(turn.items), turn.asked_again, turn.standing.turn) == ([], 0, QUIET)
+    assert (turn.items, turn.asked_again, turn.standing.turn) == ([], 0, QUIET)
 
 
 def test_the_items_of_a_turn_are_bounded(turn: CallerTurn) -> None:
     turn.speech_started(0.0)
     for number in range(MOST_ITEMS + 1):
         turn.committed(f"u{number}")
-    assert list(turn.items) == [f"u{number}" for number in range(1, MOST_ITEMS + 1)]
+    assert turn.items == [f"u{number}" for number in range(1, MOST_ITEMS + 1)]

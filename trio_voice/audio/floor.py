@@ -12,8 +12,8 @@ prompts in white, pink, hum and babble noise:
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, insort
-from collections import deque
 
 from attrs import define, field
 
@@ -32,8 +32,8 @@ WINDOW_FRAMES = 150
 class NoiseFloor:
     """A running estimate; `add` one level a frame, read `dbfs`. The window is bounded: 150 levels."""
 
-    _levels: deque[float] = field(factory=deque, init=False)
-    _sorted: list[float] = field(factory=list, init=False)
+    _levels: array[float] = field(factory=lambda: array("d"), init=False)
+    _sorted: array[float] = field(factory=lambda: array("d"), init=False)
 
     @property
     def usable_frames(self) -> int:
@@ -45,7 +45,7 @@ class NoiseFloor:
         if level_dbfs < UNUSABLE_BELOW_DBFS:
             return
         if len(self._levels) == WINDOW_FRAMES:
-            oldest = self._levels.popleft()
+            oldest = self._levels.pop(0)
             del self._sorted[bisect_left(self._sorted, oldest)]
         self._levels.append(level_dbfs)
         insort(self._sorted, level_dbfs)

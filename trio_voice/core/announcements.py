@@ -7,8 +7,6 @@ playback) and then cuts it off; the notice never does.
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.core.commands import Purpose
@@ -28,7 +26,7 @@ class Announcements:
 
     settings: CallSettings
     deadlines: Deadlines
-    _waiting: deque[Request] = field(factory=deque, init=False)
+    _waiting: list[Request] = field(factory=list, init=False)
 
     @property
     def next_one(self) -> Request | None:
@@ -45,12 +43,12 @@ class Announcements:
 
     def put_back(self, request: Request, now: float) -> None:
         """One that was taken was not heard at all: it is the next again."""
-        self._waiting.appendleft(request)
+        self._waiting.insert(0, request)
         self._arm(now)
 
     def take(self) -> Request:
         """Take the next one, to be spoken now."""
-        request = self._waiting.popleft()
+        request = self._waiting.pop(0)
         if not any(waiting.purpose is Purpose.INJECTED_TEXT for waiting in self._waiting):
             self.deadlines.cancel(Timer.INJECTED_TEXT)
         return request
@@ -61,8 +59,7 @@ class Announcements:
 
     def drop(self) -> list[Request]:
         """Nothing of it will be spoken any more; returns what is dropped."""
-        dropped = list(self._waiting)
-        self._waiting.clear()
+        dropped, self._waiting = self._waiting, []
         self.deadlines.cancel(Timer.INJECTED_TEXT)
         return dropped
 

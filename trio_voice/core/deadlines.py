@@ -6,6 +6,7 @@ every input and comes back when that moment has passed.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 
 from attrs import define, field
@@ -13,6 +14,8 @@ from attrs import define, field
 
 class Timer(Enum):
     """What a deadline is for; the journal uses the same words."""
+
+    __hash__ = object.__hash__  # a member is itself and nothing else; Enum's own hash, in Python, is most of a look-up's cost
 
     CALIBRATION = "calibration"
     BARGE_IN_CONFIRM = "barge_in_confirm"
@@ -42,6 +45,9 @@ class Timer(Enum):
     SESSION_AGE = "session_age"
 
 
+_TO_BE_FOUND = -math.inf
+
+
 @define
 class Deadlines:
     """The armed deadlines of one call, in seconds on the call's clock."""
@@ -52,6 +58,8 @@ class Deadlines:
     @property
     def next_at(self) -> float | None:
         """The earliest deadline; None when nothing is armed."""
+        if self._next == _TO_BE_FOUND:  # an event moves several deadlines; the earliest is looked for once
+            self._next = min(self._at.values(), default=None)
         return self._next
 
     @property
@@ -61,16 +69,14 @@ class Deadlines:
 
     def set(self, timer: Timer, at: float) -> None:
         """Arm a deadline, or move it."""
-        before = self._at.get(timer)
         self._at[timer] = at
-        if self._next is None or at < self._next or before == self._next:
-            self._next = min(self._at.values())
+        self._next = _TO_BE_FOUND
 
     def cancel(self, *timers: Timer) -> None:
         """Disarm; nothing happens for those that are not armed."""
         for timer in timers:
             if self._at.pop(timer, None) is not None:
-                self._next = min(self._at.values(), default=None)
+                self._next = _TO_BE_FOUND
 
     def keep_only(self, *timers: Timer) -> None:
         """Disarm all but these."""
@@ -86,7 +92,7 @@ class Deadlines:
 
     def pop_due(self, now: float) -> Timer | None:
         """Disarm and return the earliest deadline that is due at `now`."""
-        if self._next is None or now < self._next:
+        if self.next_at is None or now < self.next_at:
             return None
         timer = self.next_timer
         assert timer is not None

@@ -12,7 +12,6 @@ is kept between 6 and 30 dB. Below a true loss of about 15 dB, or with a very qu
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
 
 from attrs import define, field
 
@@ -27,30 +26,33 @@ AUDIBLE_DBFS = -45.0
 
 @define
 class EchoGuard:
-    """A running estimate of the echo return loss; one caller's frame at a time."""
+    """A running estimate of the echo return loss; one caller's frame at a time.
 
-    _losses: deque[float] = field(factory=deque, init=False)
-    _sorted: list[float] = field(factory=list, init=False)
+    A loss is kept as one byte: tenths of a dB above the lowest, since what is beyond either bound counts as the bound.
+    """
+
+    _losses: bytearray = field(factory=bytearray, init=False)
+    _sorted: bytearray = field(factory=bytearray, init=False)
 
     @property
     def return_loss_db(self) -> float:
         """The estimate, in dB."""
         if len(self._sorted) < FEWEST_FRAMES:
             return START_DB
-        return min(max(self._sorted[len(self._sorted) // 5], LOWEST_DB), HIGHEST_DB)
+        return LOWEST_DB + self._sorted[len(self._sorted) // 5] / 10
 
-    def is_louder_than_echo(self, caller_dbfs: float, agent_dbfs: float | None) -> bool:
+    def is_louder_than_echo(self, caller_dbfs: float, agent_dbfs: float) -> bool:
         """Whether a frame of this level is more than the agent's echo could be; True when the agent is not audible."""
-        if agent_dbfs is None or agent_dbfs < AUDIBLE_DBFS:
+        if agent_dbfs < AUDIBLE_DBFS:
             return True
         return caller_dbfs > agent_dbfs - self.return_loss_db + MARGIN_DB
 
-    def learn(self, caller_dbfs: float, agent_dbfs: float | None) -> None:
+    def learn(self, caller_dbfs: float, agent_dbfs: float) -> None:
         """Take a frame in that is not the caller's speech."""
-        if agent_dbfs is None or agent_dbfs < AUDIBLE_DBFS:
+        if agent_dbfs < AUDIBLE_DBFS:
             return
         if len(self._losses) == WINDOW_FRAMES:
-            del self._sorted[bisect_left(self._sorted, self._losses.popleft())]
-        loss = agent_dbfs - caller_dbfs
+            del self._sorted[bisect_left(self._sorted, self._losses.pop(0))]
+        loss = round(10 * (min(max(agent_dbfs - caller_dbfs, LOWEST_DB), HIGHEST_DB) - LOWEST_DB))
         self._losses.append(loss)
         insort(self._sorted, loss)

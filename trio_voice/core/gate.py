@@ -11,8 +11,6 @@ frame while the detector says that speech goes on.
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.audio.floor import NoiseFloor
@@ -37,19 +35,20 @@ class BargeInGate:
     echo: EchoGuard = field(factory=EchoGuard, init=False)
     denied: Refusal | None = field(default=None, init=False)
     caller_has_spoken: bool = field(default=False, init=False)
-    _recent: deque[float] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
-    _louder: deque[bool] = field(factory=lambda: deque(maxlen=RECENT_FRAMES), init=False)
+    _recent: list[float] = field(factory=list, init=False)
+    _louder: list[bool] = field(factory=list, init=False)
     _cooldown_until: float = field(default=float("-inf"), init=False)
 
     def hear(self, level_dbfs: float, agent_dbfs: float | None) -> None:
         """Take the level of one caller's frame in, with what the agent was heard to say meanwhile."""
         self.floor.add(level_dbfs)
         self._recent.append(level_dbfs)
-        louder = self.echo.is_louder_than_echo(level_dbfs, agent_dbfs)
-        self._louder.append(louder)
-        if not (self.standing.turn is TurnState.SPEAKING and self.denied is None):
+        self._louder.append(agent_dbfs is None or self.echo.is_louder_than_echo(level_dbfs, agent_dbfs))
+        if len(self._recent) > RECENT_FRAMES:
+            del self._recent[0], self._louder[0]
+        if agent_dbfs is not None and (self.denied is not None or self.standing.turn is not TurnState.SPEAKING):
             self.echo.learn(level_dbfs, agent_dbfs)
-        if self.floor.usable_frames >= self.settings.calibration_min_frames:
+        if not self.standing.calibrated and self.floor.usable_frames >= self.settings.calibration_min_frames:
             self.standing.calibrated = True
 
     def refusal(self, now: float) -> Refusal | None:

@@ -120,8 +120,8 @@ class Playback:
     _total: int = field(default=0, init=False)
     _confirmed: int = field(default=0, init=False)
     _marked: int = field(default=0, init=False)
-    _items: deque[_Item] = field(factory=deque, init=False)
-    _runs: deque[_Run] = field(factory=deque, init=False)
+    _items: list[_Item] = field(factory=list, init=False)
+    _runs: list[_Run] = field(factory=list, init=False)
     _pieces: deque[_Piece] = field(factory=deque, init=False)
     _pending: deque[_Mark] = field(factory=deque, init=False)
 
@@ -156,13 +156,12 @@ class Playback:
         """The loudest of what the caller heard in the last 300 ms; None when nothing played."""
         position = self._position(now)
         self._forget_before(position)
-        since = position - LEVEL_WINDOW_MS * self.bytes_per_ms
         loudest: float | None = None
         for piece in self._pieces:
             if piece.begin >= position:
                 break
             level_dbfs = piece.level_dbfs
-            if level_dbfs is not None and piece.end > since and (loudest is None or level_dbfs > loudest):
+            if level_dbfs is not None and (loudest is None or level_dbfs > loudest):
                 loudest = level_dbfs
         return loudest
 
@@ -345,14 +344,15 @@ class Playback:
         """The caller has heard at least so far: forget what nobody will ask about any more."""
         self._confirmed = max(self._confirmed, position)
         while self._runs and self._runs[0].end <= self._confirmed:
-            self._runs.popleft()
+            del self._runs[0]
         self._forget_before(self._confirmed)
         while len(self._items) > 1 and self._items[0].ended and self._items[0].spans[-1][1] <= self._confirmed:
-            self._items.popleft()
+            del self._items[0]
 
     def _forget_before(self, position: int) -> None:
-        """Positions never go back within a generation, so what is behind this one is neither resumed nor the echo's reference."""
-        while self._pieces and self._pieces[0].end <= position - LEVEL_WINDOW_MS * self.bytes_per_ms:
+        """Positions never go back within a generation: what is so far behind is neither resumed nor the echo's reference."""
+        since = position - LEVEL_WINDOW_MS * self.bytes_per_ms
+        while self._pieces and self._pieces[0].end <= since:
             self._pieces.popleft()
 
     def _new_generation(self) -> None:

@@ -11,7 +11,7 @@ something else than an answer, and the plain request that it met in the slot is 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from attrs import define, evolve, field, frozen
@@ -88,7 +88,7 @@ class ResponseGuard:
     waiting: Request | None = field(default=None, init=False)
     _over: OrderedDict[str, tuple[float, Refusal]] = field(factory=OrderedDict, init=False)
     _silenced: str | None = field(default=None, init=False)
-    _doomed: deque[int] = field(factory=lambda: deque(maxlen=DOOMED_LIMIT), init=False)
+    _doomed: list[int] = field(factory=list, init=False)
 
     # --- questions
 
@@ -224,7 +224,7 @@ class ResponseGuard:
                 self._remember(response_id, now, Refusal.TOO_LATE)
             return False
         verdict = Refusal.CANCELLED_RESPONSE if self.stopped else Refusal.TOO_LATE
-        self._remember(response_id, now, verdict)
+        self.response_id = response_id
         self._over_now(Signal.DONE, now, verdict)
         return True
 
@@ -265,7 +265,7 @@ class ResponseGuard:
     def gave_up(self, now: float) -> Request | None:
         """A deadline of a waiting state passed; the request that got no answer, if it is still wanted."""
         if self.state is ResponseState.DOOMED:
-            self._doomed.append(self.number)
+            self._doomed = [*self._doomed, self.number][-DOOMED_LIMIT:]
         return self._end_request(Signal.GIVEN_UP, now)
 
     def session_ended(self, now: float) -> Request | None:
@@ -280,7 +280,7 @@ class ResponseGuard:
         assert self.standing.session is not None  # refusal() said so
         self._signal(Signal.CREATE_SENT)
         self.number += 1
-        self.asked = evolve(request, then=None)
+        self.asked = request if request.then is None else evolve(request, then=None)
         if request.then is not None:
             self.keep(Request(request.then))
         elif request.instructions is None and self.waiting is not None:

@@ -12,8 +12,6 @@ While none serves, the caller's voice is kept here, up to a bound, oldest droppe
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.core.commands import AppendAudio, CloseSession, Command, OpenSession
@@ -36,7 +34,7 @@ class Sessions:
     replaced: int = field(default=0, init=False)
     _last: int = field(default=0, init=False)
     _proved: bool = field(default=False, init=False)
-    _gap: deque[bytes] = field(factory=deque, init=False)
+    _gap: list[bytes] = field(factory=list, init=False)
     _gap_bytes: int = field(default=0, init=False)
 
     def open(self, now: float) -> list[Command]:
@@ -123,7 +121,7 @@ class Sessions:
         self._gap.append(audio)
         self._gap_bytes += len(audio)
         while self._gap_bytes > self.settings.gap_audio_ms * self.bytes_per_ms:
-            self._gap_bytes -= len(self._gap.popleft())
+            self._gap_bytes -= len(self._gap.pop(0))
 
     def _limit_the_gap(self, now: float) -> None:
         """From the moment when no session serves, however many attempts are made."""

@@ -75,6 +75,8 @@ from trio_voice.core.commands import Refusal
 class ResponseState(Enum):
     """See the theory above."""
 
+    __hash__ = object.__hash__  # see deadlines.Timer
+
     IDLE = "idle"
     REQUESTED = "requested"
     DOOMED = "doomed"
@@ -85,6 +87,8 @@ class ResponseState(Enum):
 
 class Signal(Enum):
     """What happens to the response machine."""
+
+    __hash__ = object.__hash__  # see deadlines.Timer
 
     CREATE_SENT = "create sent"
     CREATED = "created"
@@ -142,6 +146,8 @@ MIRROR_TABLE: Mapping[Signal, Mapping[ResponseState, Cell]] = {
 class CallState(Enum):
     """See the theory above."""
 
+    __hash__ = object.__hash__  # see deadlines.Timer
+
     CONNECTING = "connecting"
     GREETING = "greeting"
     CONVERSING = "conversing"
@@ -164,6 +170,8 @@ REFUSALS: Mapping[CallState, Refusal | None] = {
 
 class TurnState(Enum):
     """See the theory above."""
+
+    __hash__ = object.__hash__  # see deadlines.Timer
 
     QUIET = "quiet"
     SPEAKING = "speaking"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field, frozen
 
 from trio_voice.core.deadlines import Deadlines, Timer
@@ -31,7 +29,7 @@ class ToolCalls:
     deadlines: Deadlines
     reply_owed: bool = field(default=False, init=False)
     _running: dict[str, ToolCall] = field(factory=dict, init=False)
-    _known: deque[str] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
+    _known: list[str] = field(factory=list, init=False)
 
     @property
     def running(self) -> bool:
@@ -52,7 +50,7 @@ class ToolCalls:
         """Take a call in; False for one that was taken in before."""
         if event.tool_call_id in self._known:
             return False
-        self._known.append(event.tool_call_id)
+        self._known = [*self._known, event.tool_call_id][-REMEMBERED:]
         self._running[event.tool_call_id] = ToolCall(event.session, event.name, now + self.settings.tool_limit_s)
         self._arm()
         return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.core.deadlines import Deadlines, Timer
@@ -21,7 +19,7 @@ class CallerTurn:
     settings: CallSettings
     standing: Standing
     deadlines: Deadlines
-    items: deque[str] = field(factory=lambda: deque(maxlen=MOST_ITEMS), init=False)
+    items: list[str] = field(factory=list, init=False)
     asked_again: int = field(default=0, init=False)
     _cough: str | None = field(default=None, init=False)
 
@@ -40,7 +38,7 @@ class CallerTurn:
 
     def coughed(self, item_id: str) -> list[str]:
         """What was heard was too short to be words: the turn is dropped. Returns the items that were committed of it already."""
-        committed = list(self.items)
+        committed = self.items
         self.dropped()
         self._cough = item_id
         return committed
@@ -51,7 +49,7 @@ class CallerTurn:
 
     def committed(self, item_id: str) -> bool:
         """The model took the utterance into the conversation; True when a reply is to be asked for at once."""
-        self.items.append(item_id)
+        self.items = [*self.items, item_id][-MOST_ITEMS:]
         if self.standing.turn in (TurnState.SPEAKING, TurnState.ENDING):
             return False
         self._enter(TurnState.OWED)
@@ -85,7 +83,7 @@ class CallerTurn:
     def dropped(self) -> None:
         """The turn is over, answered or not."""
         self._enter(TurnState.QUIET)
-        self.items.clear()
+        self.items = []
         self.asked_again = 0
 
     def _enter(self, state: TurnState) -> None:
