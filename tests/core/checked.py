@@ -158,7 +158,7 @@ class Checked:
             self.requested = None
             self.active = self.call.parts.guard.response_id
             self.known |= {self.active} if self.active is not None else set()
-        elif event_id == f"create-{self.requested}" and code is not None:
+        elif self.requested is not None and event_id == f"create-{self.requested}":
             self.requested = None
 
     def _over(self, response_id: str | None) -> None:
@@ -216,7 +216,7 @@ class Checked:
                 assert name not in self.marks, "a mark's name was used twice"
                 self.marks.append(name)
             case c.TruncateItem(item_id=item_id, heard_ms=heard_ms):
-                assert 0 <= heard_ms <= self.sent_bytes[item_id] // 8
+                assert 0 <= heard_ms <= self.sent_bytes.get(item_id, 0) // 8  # 0 of what was received while nothing was sent
                 assert heard_ms >= self.heard_ms.get(item_id, 0) or item_id in self.truncated, "heard less than before"
                 assert item_id not in self.truncated or heard_ms < self.truncated[item_id], "truncated twice"
                 assert item_id not in self.deleted

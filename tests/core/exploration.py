@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from random import Random
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from trio_voice.audio.floor import NoiseFloor
 from trio_voice.core import events as e
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.echo import EchoGuard
+from trio_voice.core.lifeline import Lifeline
 from trio_voice.core.model import ALREADY_ACTIVE, CANCEL_NOT_ACTIVE
 from trio_voice.core.states import CallState
 
@@ -158,6 +160,28 @@ def explore(
                     following.append(after)
         yield len(following)
         level = [world for world in following if world.checked.call.state is not CallState.CLOSED]
+
+
+_OFTEN = dict.fromkeys(("deadline", "pause", "speaks", "silent", "commit", "begins", "audio", "done", "mark"), 2.0)
+_SELDOM = {"caller gone": 0.05, "fatal": 0.05, "hang up": 0.1, "lost": 0.4}
+
+
+def walk(world: World, random: Random, steps: int) -> None:
+    """One long way through the states; then both peers fall silent, and the call comes to its end by itself."""
+    weights = [(_OFTEN | _SELDOM).get(name, 0.7) for name in ALPHABET]
+    for name in random.choices(list(ALPHABET), weights, k=steps):
+        world.path = (*world.path, name)
+        try:
+            ALPHABET[name](world)
+        except Exception as error:
+            raise AssertionError(" / ".join(world.path)) from error
+    call = world.checked.call
+    for _ in range(3000):
+        if call.next_deadline() is None:
+            break
+        world.checked.ring()
+    ended = call.state is CallState.CLOSED or (call.settings.idle_s == 0 and call.lifeline() is Lifeline.THE_CALLERS_TURN)
+    assert ended, " / ".join(world.path)
 
 
 def step(world: World, name: str, letter: Letter) -> World | None:

@@ -237,7 +237,7 @@ def explore(examples: int, steps: int, *, derandomize: bool, phases: Sequence[Ph
 
 
 def test_any_order_of_all_events() -> None:
-    explore(100, 40, derandomize=True)
+    explore(60, 40, derandomize=True)
 
 
 @pytest.mark.prove

@@ -3,12 +3,13 @@
 import os
 import time
 from collections import deque
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.core.checked import Checked
-from tests.core.exploration import ALPHABET, DEEP, World, clone, explore, fingerprint, step
+from tests.core.exploration import ALPHABET, DEEP, World, clone, explore, fingerprint, step, walk
 from tests.core.playbook import call_with
 from trio_voice.core import events as e
 from trio_voice.core.settings import Turns
@@ -16,6 +17,18 @@ from trio_voice.core.states import CallState
 
 SECONDS = float(os.environ.get("EXPLORE_SECONDS", "12"))
 """How long each exploration may take; all eight of them take a minute and a half."""
+MORE: list[dict[str, Any]] = [
+    {"greeting": True, "greeting_interruptible": True, "barge_in_confirm_ms": 100},
+    {"idle_s": 0.0},
+    {"marks": False},
+    {"marks": False, "barge_in_confirm_ms": 200},
+    {"session_age_limit_s": 3.0},
+    {"longest_call_s": 30.0, "longest_call_notice_s": 10.0},
+    {"unheard_limit_s": 0.5},
+    {"apology": b"s" * 4000},
+    {"failed_retries": 0, "watchdog_retries": 0},
+    {"hang_up_keep_on_speech": False, "turn_end_s": 0.0},
+]
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "greeting": {"greeting": True},
@@ -36,14 +49,14 @@ def world(**settings: Any) -> World:
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_every_sequence_of_three(configuration: str) -> None:
-    levels = list(explore(world(**CONFIGURATIONS[configuration]), ALPHABET, 3))
-    assert len(levels) == 3
+def test_every_sequence_of_two(configuration: str) -> None:
+    levels = list(explore(world(**CONFIGURATIONS[configuration]), ALPHABET, 2))
+    assert len(levels) == 2
     assert levels[0] > 10
 
 
-def test_every_sequence_of_a_conversation_to_a_depth_of_five() -> None:
-    assert sum(explore(world(), {name: ALPHABET[name] for name in DEEP}, 5)) > 1000
+def test_every_sequence_of_a_conversation_to_a_depth_of_four() -> None:
+    assert sum(explore(world(), {name: ALPHABET[name] for name in DEEP}, 4)) > 500
 
 
 @pytest.mark.prove
@@ -56,6 +69,24 @@ def test_every_sequence_as_deep_as_the_time_allows(configuration: str, letters: 
     with capsys.disabled():
         print(f"\n{configuration}, {len(alphabet)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
     assert len(levels) >= 3
+
+
+def walks(number: int) -> None:
+    for seed in range(number):
+        random = Random(seed)
+        settings = random.choice([*CONFIGURATIONS.values(), *MORE])
+        start = world(**settings)
+        start.checked.weigh = seed % 20 == 0
+        walk(start, random, random.choice([30, 80, 200]))
+
+
+def test_long_walks() -> None:
+    walks(150)
+
+
+@pytest.mark.prove
+def test_many_long_walks() -> None:
+    walks(20_000)
 
 
 def test_a_copy_is_equal_and_of_its_own() -> None:
