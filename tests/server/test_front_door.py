@@ -175,7 +175,7 @@ async def test_a_bad_websocket_handshake_is_answered_and_logged() -> None:
     assert [entry["event"] for entry in logs] == ["bad WebSocket handshake"]
 
 
-async def test_beyond_the_limit_of_heads_connections_are_closed_and_one_line_says_so(
+async def test_beyond_the_limit_of_heads_the_oldest_makes_room_and_one_line_says_so(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     front_door = door(limits=Limits(heads=2))
@@ -183,13 +183,26 @@ async def test_beyond_the_limit_of_heads_connections_are_closed_and_one_line_say
         waiting = [trio.testing.memory_stream_pair() for _ in range(2)]
         for _, far in waiting:
             nursery.start_soon(answer, front_door, far)
-        await trio.testing.wait_all_tasks_blocked()
+            await trio.testing.wait_all_tasks_blocked()
         with structlog.testing.capture_logs() as logs:
-            assert [await exchange(front_door, b"GET / HTTP/1.1\r\n" + PLAIN) for _ in range(3)] == [b"", b"", b""]
-        assert [entry["event"] for entry in logs] == ["too many connections without a request: closing new ones"]
-        await waiting[0][0].aclose()
+            for _ in range(3):
+                assert (await exchange(front_door, b"GET / HTTP/1.1\r\n" + PLAIN)).startswith(b"HTTP/1.1 200 ")
+        assert [entry["event"] for entry in logs] == ["too many connections without a request: closing the oldest"]
+        assert await waiting[0][0].receive_some() == b""
+        await waiting[1][0].send_all(b"GET / HTTP/1.1\r\n" + PLAIN)
+        assert (await waiting[1][0].receive_some()).startswith(b"HTTP/1.1 200 ")
+        await waiting[1][0].aclose()
+
+
+async def test_idle_connections_do_not_keep_a_call_out() -> None:
+    front_door = door(limits=Limits(heads=20))
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(answer, front_door, trio.testing.memory_stream_pair()[1])
         await trio.testing.wait_all_tasks_blocked()
-        assert (await exchange(front_door, b"GET / HTTP/1.1\r\n" + PLAIN)).startswith(b"HTTP/1.1 200 ")
+        async with connected(front_door) as carrier:
+            await carrier.send("hello")
+            assert await carrier.receive() == "hello"
         nursery.cancel_scope.cancel()
 
 

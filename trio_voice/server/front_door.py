@@ -41,8 +41,8 @@ class Limits:
     """The longest request head."""
     head_s: float = 10.0
     """How long a request head may take, from the connection on."""
-    heads: int = 256
-    """How many connections may be at their head at once; beyond it they are closed without an answer."""
+    heads: int = field(default=256, validator=validators.ge(1))
+    """How many connections may be at their head at once; beyond it the one that has taken longest is closed without an answer."""
     message_bytes: int = CARRIER_MESSAGE_BYTES
     """The longest WebSocket message of a carrier."""
 
@@ -134,7 +134,8 @@ class FrontDoor:
     _draining: trio.Event
     _dialects: frozenset[str]
     _limits: Limits
-    _heads: int = field(default=0, init=False)
+    _heads: dict[trio.CancelScope, None] = field(factory=dict, init=False)
+    """Those who are at their head, the oldest first."""
     _refusal_logged_at: float = field(default=float("-inf"), init=False)
 
     async def answer(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -171,20 +172,28 @@ class FrontDoor:
         return name if path.startswith(MEDIA_PATH) and name in self._dialects else None
 
     async def _read_head(self, stream: trio.abc.ReceiveStream) -> Head | None:
-        if self._heads >= self._limits.heads:
-            self._log_refusal()
-            return None
-        self._heads += 1
-        try:
-            return await read_head(stream, max_bytes=self._limits.head_bytes, timeout_s=self._limits.head_s)
-        finally:
-            self._heads -= 1
+        """Read a head. None: there is none, or the connection had to make room for a newer one.
 
-    def _log_refusal(self) -> None:
+        A carrier sends its head at once: if newcomers were refused, a few hundred idle connections would keep every call out.
+        """
+        with trio.CancelScope() as scope:
+            if len(self._heads) >= self._limits.heads:
+                self._close_the_oldest()
+            self._heads[scope] = None
+            try:
+                return await read_head(stream, max_bytes=self._limits.head_bytes, timeout_s=self._limits.head_s)
+            finally:
+                self._heads.pop(scope, None)
+        return None
+
+    def _close_the_oldest(self) -> None:
+        oldest = next(iter(self._heads))
+        del self._heads[oldest]
+        oldest.cancel()
         now = trio.current_time()
         if now - self._refusal_logged_at >= REFUSAL_LOG_EVERY_S:
             self._refusal_logged_at = now
-            log.warning("too many connections without a request: closing new ones", limit=self._limits.heads)
+            log.warning("too many connections without a request: closing the oldest", limit=self._limits.heads)
 
     async def _answer_upgrade(self, head: Head, dialect: str | None, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
         if dialect is None:
