@@ -16,8 +16,10 @@ import trio.testing
 from tests.server.rig import threads_at_once
 from trio_voice.storage import journal_file as module
 from trio_voice.storage.journal_file import (
+    LAST_LINE_CHARACTERS,
     LAST_WRITE_LIMIT_S,
     LIMIT_CHARACTERS,
+    LOSS_LOG_EVERY_S,
     WRITE_EVERY_S,
     WRITERS_LIMIT,
     JournalFile,
@@ -150,8 +152,54 @@ async def test_what_waits_is_bounded_and_the_loss_is_noted_in_its_place(
     kept = LIMIT_CHARACTERS // 1024
     assert written[:kept] == [line] * kept
     assert written[kept : kept + 2] == ['{"lost_lines":3}', "after"]
-    assert written[-1] == '{"lost_lines":2}'
-    assert [each["lines"] for each in logs] == [3, 2]
+    assert written[-2:] == ['{"lost_lines":1}', line]
+    assert [each["lines"] for each in logs] == [3, 1]
+
+
+async def test_the_last_line_is_there_whatever_was_lost_before_it(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "call.jsonl"
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with journal_file(path) as journal:
+            journal.put("x" * LIMIT_CHARACTERS)
+            journal.put("one")
+            journal.put("x" * (LAST_LINE_CHARACTERS + 1))
+            journal.put("the end")
+        assert path.read_text("utf-8").splitlines()[1:] == ['{"lost_lines":2}', "the end"]
+        async with journal_file(tmp_path / "only.jsonl") as journal:
+            journal.put("x" * LIMIT_CHARACTERS)
+            journal.put("the end")
+        assert (tmp_path / "only.jsonl").read_text("utf-8").splitlines()[1:] == ["the end"]
+        async with journal_file(tmp_path / "long.jsonl") as journal:
+            journal.put("x" * LIMIT_CHARACTERS)
+            journal.put("x" * (LAST_LINE_CHARACTERS + 1))
+        assert (tmp_path / "long.jsonl").read_text("utf-8").splitlines()[1:] == ['{"lost_lines":1}']
+    assert [each["lines"] for each in logs] == [2, 1]
+
+
+async def test_losses_without_end_are_told_every_ten_seconds_and_at_the_end(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "call.jsonl"
+    began = trio.current_time()
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with journal_file(path) as journal:
+            while trio.current_time() - began < 3 * LOSS_LOG_EVERY_S:
+                journal.put("x" * (LIMIT_CHARACTERS + 1))
+                journal.put("short")
+                await trio.sleep(1.0)
+            journal.put("x" * (LIMIT_CHARACTERS + 1))
+    assert [each["lines"] for each in logs] == [1, 10, 10, 10]
+    assert path.read_text("utf-8").splitlines() == ['{"lost_lines":1}', "short"] * 30 + ['{"lost_lines":1}']
+
+
+async def test_nobody_else_reads_what_was_said(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "the call" / "call.jsonl"
+    with threads_at_once():
+        async with journal_file(path) as journal:
+            journal.put("a line")
+    assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
 
 
 async def test_r27_a_disk_that_hangs_holds_a_call_no_longer_than_the_limit_and_uses_up_no_other_threads(

@@ -1,7 +1,9 @@
 """A call's journal on disk: lines are taken at once and written in the background, so that a slow disk delays no audio.
 
 What waits is bounded. A batch that cannot be written is kept and tried again; when the bound is reached lines are left out, and
-`{"lost_lines": n}` stands in their place. The call goes on in any case.
+`{"lost_lines": n}` stands in their place; a journal's last line is kept all the same. The call goes on in any case.
+
+A journal holds what was said: its folder and its file are this user's alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ log = structlog.get_logger(__name__)
 WRITE_EVERY_S = 0.5
 LIMIT_CHARACTERS = 512 * 1024
 """About a minute of a call."""
+LAST_LINE_CHARACTERS = 4096
+"""A line that is left out is remembered up to this length, in case that it is the last."""
+LOSS_LOG_EVERY_S = 10.0
 LAST_WRITE_LIMIT_S = 5.0
 WRITERS_LIMIT = 4
 """How many threads may write journals at once: a disk that hangs must not use up the threads that resolve host names."""
@@ -39,6 +44,10 @@ class JournalFile:
     writers: trio.CapacityLimiter = field(factory=journal_writers)
     lost: int = field(default=0, init=False)
     """How many lines were left out since one was last taken."""
+    _last_lost: str = field(default="", init=False)
+    _untold: int = field(default=0, init=False)
+    """How many lines were left out since a log line last said so."""
+    _told_at: float = field(default=float("-inf"), init=False)
     _lines: list[str] = field(factory=list, init=False)
     _characters: int = field(default=0, init=False)
     _file: FileIO | None = field(default=None, init=False)
@@ -51,6 +60,7 @@ class JournalFile:
         """Take one line, without its newline."""
         if self._characters + len(line) > LIMIT_CHARACTERS:
             self.lost += 1
+            self._last_lost = line if len(line) <= LAST_LINE_CHARACTERS else ""
         else:
             self._note_what_was_lost()
             self._take(line)
@@ -68,7 +78,8 @@ class JournalFile:
                     await self._write(self._append)
                 with trio.move_on_after(WRITE_EVERY_S):
                     await self._ending.wait()
-            self._note_what_was_lost()
+            self._note_what_was_lost(self._last_lost)
+            self._tell_of_losses()
             await self._write(self._finish)
         if self._scope.cancelled_caught:
             log.error("the disk did not take the end of the journal in time", path=str(self.path))
@@ -79,11 +90,23 @@ class JournalFile:
         self._lines.append(line)
         self._characters += len(line)
 
-    def _note_what_was_lost(self) -> None:
-        if self.lost:
-            log.warning("lines of the journal were lost", path=str(self.path), lines=self.lost)
-            self._take(f'{{"lost_lines":{self.lost}}}')
-            self.lost = 0
+    def _note_what_was_lost(self, last: str = "") -> None:
+        """Say so where it happened; `last` is the last of the lost lines, if that one is kept."""
+        if not self.lost:
+            return
+        lost, self.lost = self.lost - bool(last), 0
+        if lost:
+            self._untold += lost
+            self._take(f'{{"lost_lines":{lost}}}')
+            if trio.current_time() - self._told_at >= LOSS_LOG_EVERY_S:
+                self._tell_of_losses()
+        if last:
+            self._take(last)
+
+    def _tell_of_losses(self) -> None:
+        if self._untold:
+            log.warning("lines of the journal were lost", path=str(self.path), lines=self._untold)
+            self._untold, self._told_at = 0, trio.current_time()
 
     # --- writing
 
@@ -104,8 +127,8 @@ class JournalFile:
         """Write all or nothing, in a thread; returns what went wrong."""
         try:
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = FileIO(self.path, "ab")
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = FileIO(self.path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
                 self._size = os.fstat(self._file.fileno()).st_size
             rest = memoryview(data)
             while rest:
