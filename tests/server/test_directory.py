@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_voice.server.directory import FEED_LINES, CallDirectory, LinesLost, LiveCall
+from trio_voice.server.directory import FEED_CHARACTERS, FEED_LINES, CallDirectory, LinesLost, LiveCall
 
 
 def live(call_id: str = "c1", call_sid: str = "CA1") -> LiveCall:
@@ -95,6 +95,27 @@ async def test_a_slow_reader_loses_lines_and_is_told_how_many_each_time() -> Non
     assert rest[: FEED_LINES - 1] == [str(number) for number in range(8, FEED_LINES + 7)]
     assert rest[FEED_LINES - 1] == LinesLost(FEED_LINES)
     assert rest[FEED_LINES:] == [f"again {number}" for number in range(FEED_LINES, 2 * FEED_LINES)]
+
+
+async def test_lines_are_kept_up_to_exactly_so_many_characters_and_one_that_is_longer_is_lost() -> None:
+    call = live()
+    call.publish("header")
+    half = "x" * (FEED_CHARACTERS // 2)
+    for line in ("old", half, half):
+        call.publish(line)
+    assert await what_is_kept(call) == [LinesLost(1), half, half]
+    call.publish("x")
+    assert await what_is_kept(call) == [LinesLost(2), half, "x"]
+    call.publish("x" * (FEED_CHARACTERS + 1))
+    assert await what_is_kept(call) == [LinesLost(5)]
+    call.publish("after")
+    call.end()
+    assert await everything(call) == ["header", LinesLost(5), "after"]
+
+
+async def what_is_kept(call: LiveCall) -> list[str | LinesLost]:
+    """All that a reader who comes now gets at once."""
+    return await call.lines_from(1)
 
 
 async def test_waiting_for_a_line_can_be_cancelled_and_taken_up_again(autojump_clock: trio.testing.MockClock) -> None:

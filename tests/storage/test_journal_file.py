@@ -156,9 +156,7 @@ async def test_what_waits_is_bounded_and_the_loss_is_noted_in_its_place(
     assert [each["lines"] for each in logs] == [3, 1]
 
 
-async def test_the_last_line_is_there_whatever_was_lost_before_it(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path
-) -> None:
+async def test_the_last_line_is_there_whatever_was_lost_before_it(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     with threads_at_once(), structlog.testing.capture_logs() as logs:
         async with journal_file(path) as journal:

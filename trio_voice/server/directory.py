@@ -18,6 +18,8 @@ from attrs import define, field, frozen
 
 FEED_LINES = 500
 """How many of a call's latest lines are kept."""
+FEED_CHARACTERS = 256 * 1024
+"""How long they may be together: what a peer says is in them, and it may say much at once."""
 
 
 @frozen
@@ -37,7 +39,8 @@ class LiveCall:
     folder: Path
     """Where the call's files are."""
     _header: str | None = field(default=None, init=False)
-    _lines: deque[str] = field(factory=lambda: deque(maxlen=FEED_LINES), init=False)
+    _lines: deque[str] = field(factory=deque, init=False)
+    _characters: int = field(default=0, init=False)
     _published: int = field(default=0, init=False)
     _over: bool = field(default=False, init=False)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -47,9 +50,15 @@ class LiveCall:
         if self._header is None:
             self._header = line
         else:
-            self._lines.append(line)
+            self._keep(line)
         self._published += 1
         self._waiting.unpark_all()
+
+    def _keep(self, line: str) -> None:
+        self._lines.append(line)
+        self._characters += len(line)
+        while len(self._lines) > FEED_LINES or self._characters > FEED_CHARACTERS:
+            self._characters -= len(self._lines.popleft())
 
     def end(self) -> None:
         """End the feed: readers get what is left, and then the end."""
