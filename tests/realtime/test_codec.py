@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ from trio_voice.core.events import (
 )
 from trio_voice.errors import RemoteProtocolError
 from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated
+from trio_voice.realtime.messages import DELTA_BYTES, ID_CHARACTERS, OUTPUT_ITEMS
 
 BOOKING = ToolCalled(2, "resp_1", "item_f", "call_1", "book", '{"day":"Monday"}')
 
@@ -201,6 +203,35 @@ def test_a_transcript_that_failed_is_told_under_a_code_of_its_own() -> None:
     assert decoded(failed) == [
         ModelErred(2, "input_audio_transcription.insufficient_quota", "no transcript of item_u: No money.")
     ]
+
+
+def test_what_is_said_about_an_error_is_cut_to_what_people_read() -> None:
+    long = "x" * 1001
+    assert decoded(error(type="t", code=long, message=long)) == [ModelErred(2, long[:100], long[:1000])]
+    failed = response("failed", status_details={"reason": long, "error": {"code": long, "message": long}})
+    (done,) = decoded(event("response.done", response=failed))
+    assert done == ResponseDone(2, "resp_1", ResponseStatus.FAILED, long[:100], long[:100], long[:1000])
+    (done,) = decoded(event("response.done", response=response(long)))
+    assert done == ResponseDone(2, "resp_1", ResponseStatus.FAILED, f"unknown status {long[:100]!r}")
+
+
+def test_what_is_remembered_has_a_bound_and_a_peer_that_goes_beyond_it_is_not_read() -> None:
+    def delta(item_id: str, audio: bytes) -> dict[str, Any]:
+        return event("response.output_audio.delta", response_id="resp_1", item_id=item_id, delta=b64encode(audio).decode("ascii"))
+
+    longest = delta("i" * ID_CHARACTERS, bytes(DELTA_BYTES))
+    assert decoded(longest) == [ModelAudio(2, "resp_1", "i" * ID_CHARACTERS, bytes(DELTA_BYTES))]
+    items = [function_item("completed", call_id=f"call_{number}") for number in range(OUTPUT_ITEMS + 1)]
+    whole = response("completed", output=items[:-1])
+    assert len(decoded(event("response.done", response=whole))) == OUTPUT_ITEMS + 1
+    for message, said in [
+        (delta("i" * (ID_CHARACTERS + 1), b""), "Expected `str` of length <= 512"),
+        (delta("i", bytes(DELTA_BYTES + 1)), "Expected `bytes` of length <= 480000"),
+        (event("response.done", response=response(id="r" * (ID_CHARACTERS + 1))), "Expected `str` of length <= 512"),
+        (event("response.done", response=response("completed", output=items)), "Expected `array` of length <= 128"),
+    ]:
+        with pytest.raises(RemoteProtocolError, match=f"that cannot be read: {said}"):
+            decoded(message)
 
 
 def test_unknown_types_are_counted_and_nothing_else() -> None:

@@ -41,6 +41,9 @@ Decoded = e.Event | SessionCreated | SessionUpdated
 
 _UNKNOWN_TYPES_LIMIT = 50
 _TYPE_LIMIT = 80
+_CODE_LIMIT = 100
+_TEXT_LIMIT = 1000
+"""What a peer says about an error is logged and kept."""
 _TOOL_CALLS_REMEMBERED = 100
 _OTHER_TYPES = "(other)"
 
@@ -123,10 +126,13 @@ def _response_done(session: int, event: wire.ResponseDone) -> tuple[Decoded, ...
     try:
         status = e.ResponseStatus(response.status)
     except ValueError:  # a status of the future, or a peer's own: it is over, and not as it should be
-        return (e.ResponseDone(session, response.id, e.ResponseStatus.FAILED, f"unknown status {response.status!r}"),)
+        return (
+            e.ResponseDone(session, response.id, e.ResponseStatus.FAILED, f"unknown status {response.status[:_CODE_LIMIT]!r}"),
+        )
     details = response.status_details if isinstance(response.status_details, wire.StatusDetails) else wire.StatusDetails()
     error = details.error or wire.ErrorBody()
-    done = e.ResponseDone(session, response.id, status, details.reason, _code_of(error), error.message)
+    reason = details.reason and details.reason[:_CODE_LIMIT]
+    done = e.ResponseDone(session, response.id, status, reason, _code_of(error), error.message and _message_of(error))
     if status is not e.ResponseStatus.COMPLETED:
         return (done,)
     calls = [_tool_called(session, response.id, item) for item in response.output or () if _is_tool_call(item)]
@@ -178,7 +184,7 @@ def _transcribed(session: int, event: wire.InputTranscribed) -> tuple[Decoded, .
 def _transcription_failed(session: int, event: wire.InputTranscriptionFailed) -> tuple[Decoded, ...]:
     """A reply does not depend on it, so its code must not be taken for one that ends calls."""
     code = f"input_audio_transcription.{_code_of(event.error) or 'failed'}"
-    return (e.ModelErred(session, code, f"no transcript of {event.item_id}: {event.error.message or ''}"),)
+    return (e.ModelErred(session, code, f"no transcript of {event.item_id}: {_message_of(event.error)}"),)
 
 
 def _session_created(session: int, event: wire.SessionCreated) -> tuple[Decoded, ...]:  # noqa: ARG001 - one signature for all
@@ -190,7 +196,7 @@ def _session_updated(session: int, event: wire.SessionUpdated) -> tuple[Decoded,
 
 
 def _error(session: int, event: wire.Error) -> tuple[Decoded, ...]:
-    return (e.ModelErred(session, _code_of(event.error), event.error.message or "", event.error.event_id),)
+    return (e.ModelErred(session, _code_of(event.error), _message_of(event.error), event.error.event_id),)
 
 
 _MEANINGS: Mapping[type[wire.ServerEvent], Callable[[int, Any], tuple[Decoded, ...]]] = {
@@ -226,7 +232,12 @@ def _request_in(metadata: Mapping[str, Any] | None) -> int | None:
 
 def _code_of(error: wire.ErrorBody) -> str | None:
     """Return the error's code; a server fault often has only a type."""
-    return error.code or error.type
+    code = error.code or error.type
+    return code and code[:_CODE_LIMIT]
+
+
+def _message_of(error: wire.ErrorBody) -> str:
+    return (error.message or "")[:_TEXT_LIMIT]
 
 
 # --- to the model ------------------------------------------------------------------------------------------------------

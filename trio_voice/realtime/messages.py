@@ -2,15 +2,25 @@
 
 The names are the wire's own types in camel case; `codec` gives them their meaning. Fields that are not used are left out: msgspec
 skips them without building them, and a field of the future does no harm. What a peer may leave out has a default.
+
+A message may have 16 MiB, but ids are remembered, audio is queued and calls are run: each of these has a bound of its own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+ID_CHARACTERS = 512
+"""The longest id that we read (OpenAI's have about 30 characters, those that clients choose at most 32)."""
+DELTA_BYTES = 60 * 8000
+"""The most audio that we read in one delta: a minute of G.711 (OpenAI sends up to half a second)."""
+OUTPUT_ITEMS = 128
+"""The most items of one response that we read."""
+
+Id = Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
 # --- from the model ----------------------------------------------------------------------------------------------------
 
 
@@ -33,27 +43,27 @@ class SessionUpdated(ServerEvent, tag="session.updated"):
 class InputSpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
     """The voice detector heard speech begin."""
 
-    item_id: str
+    item_id: Id
     audio_start_ms: int = 0
 
 
 class InputSpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
     """The voice detector heard speech end."""
 
-    item_id: str
+    item_id: Id
     audio_end_ms: int = 0
 
 
 class InputCommitted(ServerEvent, tag="input_audio_buffer.committed"):
     """The caller's audio became an item."""
 
-    item_id: str
+    item_id: Id
 
 
 class InputTranscribed(ServerEvent, tag="conversation.item.input_audio_transcription.completed"):
     """The transcript of a caller's item."""
 
-    item_id: str
+    item_id: Id
     transcript: str
 
 
@@ -63,24 +73,24 @@ class ErrorBody(msgspec.Struct):
     type: str | None = None
     code: str | None = None
     message: str | None = None
-    event_id: str | None = None
+    event_id: Id | None = None
 
 
 class InputTranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
     """There will be no transcript of a caller's item."""
 
-    item_id: str
+    item_id: Id
     error: ErrorBody
 
 
 class Item(msgspec.Struct):
     """An output item of a response: a message, a function call, or something else."""
 
-    id: str = ""
+    id: Id = ""
     type: str = ""
     status: str | None = None
-    call_id: str | None = None
-    name: str | None = None
+    call_id: Id | None = None
+    name: Id | None = None
     arguments: str | None = None
 
 
@@ -94,10 +104,10 @@ class StatusDetails(msgspec.Struct):
 class Response(msgspec.Struct):
     """A response. Some peers that clone the protocol send `status_details` as a text."""
 
-    id: str
+    id: Id
     status: str = ""
     status_details: StatusDetails | str | None = None
-    output: list[Item] | None = None
+    output: Annotated[list[Item], msgspec.Meta(max_length=OUTPUT_ITEMS)] | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -116,52 +126,52 @@ class ResponseDone(ServerEvent, tag="response.done"):
 class OutputItemAdded(ServerEvent, tag="response.output_item.added"):
     """A response opened an item."""
 
-    response_id: str
+    response_id: Id
     item: Item
 
 
 class OutputItemDone(ServerEvent, tag="response.output_item.done"):
     """A response closed an item."""
 
-    response_id: str
+    response_id: Id
     item: Item
 
 
 class OutputAudioDelta(ServerEvent, tag="response.output_audio.delta"):
     """A piece of speech; `delta` is base64 on the wire."""
 
-    response_id: str
-    item_id: str
-    delta: bytes
+    response_id: Id
+    item_id: Id
+    delta: Annotated[bytes, msgspec.Meta(max_length=DELTA_BYTES)]
 
 
 class OutputAudioDone(ServerEvent, tag="response.output_audio.done"):
     """The item's speech is complete."""
 
-    response_id: str
-    item_id: str
+    response_id: Id
+    item_id: Id
 
 
 class OutputTranscriptDelta(ServerEvent, tag="response.output_audio_transcript.delta"):
     """A piece of the text of the speech."""
 
-    response_id: str
-    item_id: str
+    response_id: Id
+    item_id: Id
     delta: str
 
 
 class OutputTranscriptDone(ServerEvent, tag="response.output_audio_transcript.done"):
     """The whole text of the speech."""
 
-    response_id: str
-    item_id: str
+    response_id: Id
+    item_id: Id
     transcript: str
 
 
 class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
     """An item was cut as asked."""
 
-    item_id: str
+    item_id: Id
     audio_end_ms: int
 
 
