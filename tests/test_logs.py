@@ -88,3 +88,15 @@ def test_console_lines_are_plain_where_nobody_sees_colours() -> None:
     assert "\x1b" not in out.getvalue()
     assert "[info     ] call started" in out.getvalue()
     assert "call_id=c1" in out.getvalue()
+
+
+@pytest.mark.parametrize("format_", LogFormat)
+def test_what_a_peer_says_does_not_move_the_cursor(format_: LogFormat) -> None:
+    out = io.StringIO()
+    set_up_logging(format_, LogLevel.INFO, out)
+    with structlog.contextvars.bound_contextvars(call_sid="CA\x1b[2J\x9b31m"):
+        structlog.get_logger("ours").warning("call ended", reason="bye\x1b[31m\nnext line", oddities={"\x1b[1m": 1})
+        logging.getLogger("theirs").warning("odd: %s", "\x1b[31m")
+    assert len(out.getvalue().splitlines()) == 2
+    assert "\x1b" not in out.getvalue()
+    assert "\x9b" not in out.getvalue()

@@ -10,9 +10,10 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from trio_voice.config import LogFormat, LogLevel
+from trio_voice.storage.printable import printable
 
 TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2")
 """Libraries that log every frame at DEBUG; only their warnings are wanted."""
@@ -60,4 +61,9 @@ def _renderers(format_: LogFormat, out: TextIO) -> list[Processor]:
     if format_ is LogFormat.JSON:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # The plain traceback: the default one shows the values of variables, and a log must not hold keys or payloads.
-    return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    return [_show_safely, structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _show_safely(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Write out what a terminal would obey: call ids and reasons are the peers' own words. JSON does so by itself."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -29,6 +29,16 @@ def test_lines_have_a_time_a_name_and_words_and_are_not_wrapped() -> None:
     ) == ["   12.35  caller  A sentence that is longer than the screen is wide. [b]:smile:"]
 
 
+def test_what_the_model_says_does_not_move_the_cursor() -> None:
+    assert shown(
+        {"t": 1, "event": "ModelTranscript", "item_id": "i", "text": "Hello \x1b[2J\x9b31m", "final": True},
+        LineEvent(2.0, Happening.CLOSED, "by the server, code 1000: \x1b]0;title\x07"),
+    ) == [
+        "    1.00  agent   Hello \\x1b[2J\\x9b31m",
+        "    2.00  line    closed by the server, code 1000: \\x1b]0;title\\x07",
+    ]
+
+
 def test_a_turn_in_the_journals_words() -> None:
     lines = shown(
         {"journal": 1, "call_id": "c"},

@@ -92,6 +92,21 @@ def test_what_was_said_is_shown_as_it_was(tmp_path: Path) -> None:
     assert "[red]no markup[/red] :smile: 127.0.0.1" in run(written(tmp_path, tape)).stdout
 
 
+def test_what_a_peer_said_does_not_move_the_cursor(tmp_path: Path) -> None:
+    tape = short_call()
+    tape.lines[0] = tape.lines[0].replace('"call_id":"', '"call_id":"\\u001b[2J')
+    tape.lines.insert(1, tape.writer.remark(0.0, "bye \x1b[31m"))
+    tape.lines.insert(2, '{"t":0.0,"command":"SendMark","name":"\\u001b[1m"}')
+    result = run(written(tmp_path, tape))
+    assert "call \\x1b[2J" in result.stdout
+    assert "bye \\x1b[31m" in result.stdout
+    assert "\x1b" not in result.stdout
+    screen, out = on_terminal()
+    screen.rows([Row(0.0, Who.SHELL, "\x1b[2J")])
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\\x1b[2J" in out.getvalue()
+
+
 def test_a_difference_is_shown_with_its_place(tmp_path: Path) -> None:
     tape = short_call()
     place = next(number for number, line in enumerate(tape.lines) if '"ClearPlayback"' in line)

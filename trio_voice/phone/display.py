@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trio_voice.phone.carrier import Happening, LineEvent
+from trio_voice.storage.printable import printable
 
 _STYLES = {
     "caller": "bold blue",
@@ -146,7 +147,7 @@ class Display:
 
     def say(self, words: str) -> None:
         """Show a line without a time."""
-        self.console.print(Text(words), soft_wrap=True)
+        self.console.print(Text(printable(words)), soft_wrap=True)
 
     def _agent_says(self, record: Record) -> None:
         item_id, words = str(record.get("item_id")), str(record.get("text") or "")
@@ -171,5 +172,5 @@ class Display:
     def _show(self, at_s: float, shown: Shown) -> None:
         line = Text(f"{at_s:8.2f}  ", "dim")
         line.append(f"{shown.who:<8}", _STYLES[shown.who])
-        line.append(shown.words, "" if shown.who in {"caller", "agent"} else _STYLES[shown.who])
+        line.append(printable(shown.words), "" if shown.who in {"caller", "agent"} else _STYLES[shown.who])
         self.console.print(line, soft_wrap=True)

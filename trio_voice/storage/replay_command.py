@@ -21,6 +21,7 @@ from trio_voice.audio.wav import read_wav_8khz
 from trio_voice.errors import UserError
 from trio_voice.storage.dialogue import Dialogue, Row, Tone, Who
 from trio_voice.storage.journal_reader import JournalReader
+from trio_voice.storage.printable import printable
 from trio_voice.storage.replay import Difference, Replay, Replayed, Verdict
 from trio_voice.storage.timeline import draw_timeline
 
@@ -139,20 +140,21 @@ class Screen:
 
     def heading(self, text: str) -> None:
         """Show a line."""
-        self._line(Text(text, "bold"))
+        self._line(Text(printable(text), "bold"))
 
     def rows(self, rows: list[Row]) -> None:
         """Show rows of the dialogue."""
         for row in rows:
+            what = printable(row.what)
             if self.console.is_terminal:
                 table = Table.grid(padding=(0, 2))
                 table.add_column(justify="right", min_width=9)
                 table.add_column(min_width=6)
                 table.add_column(overflow="fold")
-                table.add_row(f"{row.t:.3f}", Text(row.who.value, _STYLES[row.who]), Text(row.what, _TONES[row.tone]))
+                table.add_row(f"{row.t:.3f}", Text(row.who.value, _STYLES[row.who]), Text(what, _TONES[row.tone]))
                 self.console.print(table)
             else:
-                self._line(Text(f"{row.t:9.3f}  {row.who.value:<6}  {row.what}"))
+                self._line(Text(f"{row.t:9.3f}  {row.who.value:<6}  {what}"))
 
     def verdict(self, replayed: Replayed, took_s: float, *, cut: bool) -> None:
         """Show what the replay found."""
@@ -163,11 +165,11 @@ class Screen:
         match replayed:
             case Replayed(difference=Difference() as difference):
                 self._line(Text(f"DIFFERENT at line {difference.line}, {difference.t:.6f} s", "bold red"))
-                self._line(Text(f"  then  {difference.expected}"))
-                self._line(Text(f"  now   {difference.got}"))
+                self._line(Text(printable(f"  then  {difference.expected}")))
+                self._line(Text(printable(f"  now   {difference.got}")))
                 first = difference.line - len(difference.context) + 1
                 for number, line in enumerate(difference.context, first):
-                    self._line(Text(f"  {number:>6}  {line[:LONGEST_LINE]}", "dim"))
+                    self._line(Text(printable(f"  {number:>6}  {line[:LONGEST_LINE]}"), "dim"))
             case Replayed(verdict=Verdict.UNKNOWN):
                 self._line(Text(f"UNKNOWN: the same as far as the journal is whole: {lived}", "bold yellow"))
             case _:
