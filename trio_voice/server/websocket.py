@@ -66,7 +66,7 @@ class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, li
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
-        self.code = code
+        self.code = int(code)  # trio-websocket has an enum for some codes, which looks like one in a log
         self.reason = reason
 
 
