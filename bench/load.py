@@ -134,6 +134,7 @@ class LoadCaller:
             )
             await stream.send_all(self._due_marks(now) + client_frame(_TEXT, media.encode()))
             self.totals.frames_sent += 1
+        await trio.sleep(LAST_FRAME_S)
         stop = (
             f'{{"event":"stop","sequenceNumber":"0","streamSid":"{self.stream_sid}","stop":{{"accountSid":"AC","callSid":"CA"}}}}'
         )

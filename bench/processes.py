@@ -18,6 +18,8 @@ from attrs import define
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 20.0
 END_LIMIT_S = 15.0
+_PROCESSORS: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+"""What this program may use, read before any `pin`: children inherit the narrower set of a pinned parent."""
 
 
 @define(eq=False)
@@ -89,7 +91,7 @@ async def started(arguments: Sequence[str], processor: int, log: Path) -> AsyncI
 
 def pin(processor: int) -> None:
     """Keep this process on one processor, where the machine has so many."""
-    if hasattr(os, "sched_setaffinity") and processor in os.sched_getaffinity(0):
+    if processor in _PROCESSORS:
         os.sched_setaffinity(0, {processor})
 
 
