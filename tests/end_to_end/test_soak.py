@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from bench.soak import Living, left_over, slope_bytes
+from bench.soak import left_over, slope_bytes
+from bench.watched_server import Living
 
 ROOT = Path(__file__).parents[2]
 LIVING = Living(tasks=5, timers=0, threads=2, descriptors=10, resident_kb=70_000, objects=60_000)
