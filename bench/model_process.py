@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import signal
 import sys
+import time
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ class Seen:
     def __init__(self) -> None:
         self.frames = 0
         self.up_ms: list[float] = []
+        self.up_at_s: list[float] = []
         self.sent_bytes = 0
 
     def append(self, message: str | bytes) -> None:
@@ -39,6 +41,7 @@ class Seen:
             self.frames += len(audio) // 160
             if age is not None:
                 self.up_ms.append(age)
+                self.up_at_s.append(time.monotonic())
 
     def delta(self, event: dict[str, Any]) -> None:
         """Speech goes out."""
@@ -79,7 +82,7 @@ async def main() -> None:
             async for _ in signals:
                 break
         nursery.cancel_scope.cancel()
-    report = {"frames": seen.frames, "up_ms": seen.up_ms, "sent_bytes": seen.sent_bytes}
+    report = {"frames": seen.frames, "up_ms": seen.up_ms, "up_at_s": seen.up_at_s, "sent_bytes": seen.sent_bytes}
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
 
 

@@ -109,7 +109,7 @@ class Soak:
             nursery.start_soon(self._break_the_model)
             await self._churn(calls_per_s, seconds)
             nursery.cancel_scope.cancel()
-        await self._set_faults(NO_FAULTS)
+        await set_faults(self.model_url, NO_FAULTS)
         return before, await self._settled(like=before)
 
     async def _churn(self, calls_per_s: float, seconds: float) -> None:
@@ -130,13 +130,7 @@ class Soak:
     async def _break_the_model(self) -> None:
         while True:
             await trio.sleep(FAULT_EVERY_S)
-            await self._set_faults(NO_FAULTS | self.random.choice(FAULTS))
-
-    async def _set_faults(self, switches: dict[str, object]) -> None:
-        headers = {"Content-Type": "application/json"}
-        url = f"{self.model_url}/control/switches"
-        request = urllib.request.Request(url, msgspec.json.encode(switches), headers, method="PATCH")  # noqa: S310 - our own
-        await trio.to_thread.run_sync(_open, request)
+            await set_faults(self.model_url, NO_FAULTS | self.random.choice(FAULTS))
 
     async def _settled(self, like: Living | None = None) -> Living:
         """What lives when nothing changes any more, or (at the end) as soon as nothing is left."""
@@ -149,6 +143,14 @@ class Soak:
                     return now
                 last = now
         return last
+
+
+async def set_faults(model_url: str, switches: dict[str, object]) -> None:
+    """Set the switches of the embedded model's sessions to come."""
+    headers = {"Content-Type": "application/json"}
+    url = f"{model_url}/control/switches"
+    request = urllib.request.Request(url, msgspec.json.encode(switches), headers, method="PATCH")  # noqa: S310 - our own
+    await trio.to_thread.run_sync(_open, request)
 
 
 def _open(request: urllib.request.Request) -> None:

@@ -1,5 +1,7 @@
 """The server, as `trio-voice serve` runs it, with a window: on SIGUSR1 it prints what lives in its process, as one JSON line.
 
+On SIGUSR2 its event loop stands still for 0.3 s.
+
 python -m bench.watched_server --port 8080 [any option of `trio-voice serve`]
 """
 
@@ -9,6 +11,7 @@ import gc
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,8 @@ import trio
 from attrs import frozen
 
 from trio_voice.cli import main as command_line
+
+BLOCKED_S = 0.3
 
 
 @frozen
@@ -57,8 +62,9 @@ class Window(trio.abc.Instrument):
         self._shown = 0
 
     def before_run(self) -> None:
-        """Listen to the signal, in the main thread."""
+        """Listen to the signals, in the main thread."""
         signal.signal(signal.SIGUSR1, self._ask)
+        signal.signal(signal.SIGUSR2, lambda _number, _frame: time.sleep(BLOCKED_S))  # noqa: TID251 - that is the trouble
 
     def _ask(self, _number: int, _frame: object) -> None:
         self.asked += 1
