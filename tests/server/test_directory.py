@@ -151,14 +151,14 @@ async def test_a_call_is_found_while_its_block_lasts_and_its_feed_ends_with_it()
     assert await everything(call) == ["header"]
 
 
-def test_a_call_that_fails_leaves_the_directory_too() -> None:
+async def test_a_call_that_fails_leaves_the_directory_too() -> None:
     directory = CallDirectory()
     with pytest.raises(ZeroDivisionError), directory.registered(live()):
         raise ZeroDivisionError
     assert len(directory) == 0
 
 
-def test_of_two_streams_of_one_call_the_newest_is_found() -> None:
+async def test_of_two_streams_of_one_call_the_newest_is_found() -> None:
     directory = CallDirectory()
     with directory.registered(live("old")):
         with directory.registered(live("new")) as new:
@@ -211,3 +211,10 @@ async def test_waiting_for_the_last_call_to_end(autojump_clock: trio.testing.Moc
         assert trio.current_time() - began == 3.0
         assert await directory.wait_empty(3.0)
         assert trio.current_time() - began == 4.0
+
+
+async def test_a_call_is_named_by_either_id() -> None:
+    directory, call = CallDirectory(), live("c1", "CA1")
+    with directory.registered(call):
+        assert directory.named("c1") is directory.named("CA1") is call
+        assert directory.named("c2") is None

@@ -27,10 +27,19 @@ class Answer:
 
 @asynccontextmanager
 async def request(
-    app: ASGIApp, path: str, headers: Mapping[str, str] | None = None, method: str = "GET"
+    app: ASGIApp,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    method: str = "GET",
+    body: bytes | None = b"",
+    client: str = "192.0.2.7",
 ) -> AsyncIterator[Answer]:
-    """Send a request; the answer grows while the block runs, which ends when it is complete."""
+    """Send a request; the answer grows while the block runs, which ends when it is complete.
+
+    A `body` of None never comes.
+    """
     answer = Answer()
+    path, _, query = path.partition("?")
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"spec_version": "2.1", "version": "3.0"},
@@ -39,13 +48,13 @@ async def request(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
-        "client": ("192.0.2.7", 4711),
+        "client": (client, 4711),
         "server": ("192.0.2.1", 8080),
     }
-    requests = [{"type": "http.request", "body": b"", "more_body": False}]
+    requests = [] if body is None else [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         if requests:
@@ -70,9 +79,16 @@ async def request(
         yield answer
 
 
-async def get(app: ASGIApp, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+async def get(
+    app: ASGIApp,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    method: str = "GET",
+    body: bytes | None = b"",
+    client: str = "192.0.2.7",
+) -> Answer:
     """Send a request and wait for its whole answer."""
-    async with request(app, path, headers, method) as answer:
+    async with request(app, path, headers, method, body, client) as answer:
         pass
     assert answer.done
     return answer

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
 import trio
 from attrs import define, field
 
+from trio_voice.core.call import Call
 from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
 from trio_voice.server.call_runner import POLICY_VIOLATION, CallPlan, CallRunner
-from trio_voice.server.directory import CallDirectory, LiveCall
+from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.websocket import MessageSocket, SocketClosed
@@ -81,17 +83,30 @@ class Answering:
         self, socket: MessageSocket, dialect: Dialect, started: StreamStarted, call_id: str, oddities: Oddities
     ) -> None:
         folder = self.calls_folder / call_id
-        live = LiveCall(call_id, started.call_sid, datetime.now(UTC), folder)
+        live = LiveCall(
+            call_id,
+            started.call_sid,
+            datetime.now(UTC),
+            folder,
+            dialect=dialect.name,
+            caller=started.caller,
+            called=started.called,
+        )
         log.info("call started", dialect=dialect.name)
         began = trio.current_time()
         with self.directory.registered(live):  # to the end of its journal: a server that waits for its calls waits for that too
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
                 runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live), oddities)
+                live.handle = Handle(runner.feed, partial(_standing, runner.call))
                 try:
                     await runner.run()
                 finally:
                     duration_s = round(trio.current_time() - began, 3)
                     log.info("call ended", reason=runner.end_reason, duration_s=duration_s, oddities=dict(oddities.counts))
+
+
+def _standing(call: Call) -> Standing:
+    return Standing(call.state, call.parts.guard.state)
 
 
 @define

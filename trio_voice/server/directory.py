@@ -7,7 +7,7 @@ kept in one ring; each reader has its own place in it, and one who falls behind 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -15,6 +15,9 @@ from pathlib import Path
 
 import trio
 from attrs import define, field, frozen
+
+from trio_voice.core.events import Event, HangUpAsked, TextInjected
+from trio_voice.core.states import CallState, ResponseState
 
 FEED_LINES = 500
 """How many of a call's latest lines are kept."""
@@ -29,6 +32,22 @@ class LinesLost:
     count: int
 
 
+@frozen
+class Standing:
+    """Where a call stands, for those who look at it from outside."""
+
+    call: CallState
+    response: ResponseState
+
+
+@frozen
+class Handle:
+    """What can be done from outside with a call whose state machine lives."""
+
+    feed: Callable[[Event], None]
+    standing: Callable[[], Standing]
+
+
 @define(eq=False)
 class LiveCall:
     """A call in progress. The first line published is its header: every reader gets it first, however late it comes."""
@@ -38,12 +57,41 @@ class LiveCall:
     started_at: datetime
     folder: Path
     """Where the call's files are."""
+    dialect: str = ""
+    """The name of the carrier's dialect."""
+    caller: str | None = None
+    """The number that calls, where the carrier says so."""
+    called: str | None = None
+    """The number that was called, where the carrier says so."""
+    began: float = field(factory=trio.current_time)
+    """When it started, on Trio's clock."""
+    handle: Handle | None = field(default=None, init=False)
+    """None until the call's state machine lives."""
     _header: str | None = field(default=None, init=False)
     _lines: deque[str] = field(factory=deque, init=False)
     _characters: int = field(default=0, init=False)
     _published: int = field(default=0, init=False)
     _over: bool = field(default=False, init=False)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    @property
+    def duration_s(self) -> float:
+        """How long the call has lasted."""
+        return round(trio.current_time() - self.began, 3)
+
+    def hang_up(self, reason: str) -> bool:
+        """Have the call end politely; False: it does not live yet, or not any more."""
+        return self._feed(HangUpAsked(reason))
+
+    def say(self, text: str) -> bool:
+        """Have the agent say this soon; False as above."""
+        return self._feed(TextInjected(text))
+
+    def _feed(self, event: Event) -> bool:
+        if self.handle is None or self._over or self.handle.standing().call is CallState.CLOSED:
+            return False
+        self.handle.feed(event)
+        return True
 
     def publish(self, line: str) -> None:
         """Give a journal line to all readers. It never waits; leave out the lines of single audio frames."""
@@ -139,10 +187,14 @@ class CallDirectory:
         """Find the call that the carrier knows as `call_sid`; the newest, if it opened several streams."""
         return next((call for call in reversed(self._calls.values()) if call.call_sid == call_sid), None)
 
+    def named(self, name: str) -> LiveCall | None:
+        """Find a call by our id of it, or by the carrier's."""
+        return self._calls.get(name) or self.find(name)
+
     async def wait_for(self, call_sid: str, timeout_s: float) -> LiveCall | None:
-        """Find the call, or wait up to `timeout_s` for it to begin."""
+        """Find the call by either id, or wait up to `timeout_s` for it to begin."""
         with trio.move_on_after(timeout_s):
-            while (call := self.find(call_sid)) is None:
+            while (call := self.named(call_sid)) is None:
                 await self._changed.park()
             return call
         return None

@@ -5,19 +5,20 @@ Every endpoint is `async`: Starlette would run a plain function in a thread.
 
 from __future__ import annotations
 
-import secrets
-
-import msgspec
 import trio
 from attrs import define, field, frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from trio_voice.server.directory import CallDirectory, Feed, LinesLost
+from trio_voice.web.access import Access
+from trio_voice.web.answers import API_PATH, error_answer
+from trio_voice.web.answers import json_answer as _json
+from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.start_page import About, asset, start_page
 
@@ -36,11 +37,15 @@ class Dependencies:
     token: str = field(repr=False)
     """What a reader of calls must show."""
     draining: trio.Event
+    show_numbers: bool = False
+    """Telephone numbers are shown in full."""
 
 
 def create_app(dependencies: Dependencies) -> ASGIApp:
     """Make the application. It must be called within Trio, whose clock tells the time since then."""
-    pages = _Pages(dependencies)
+    access = Access(dependencies.token)
+    pages = _Pages(dependencies, access)
+    calls = CallsApi(access=access, directory=dependencies.directory, show_numbers=dependencies.show_numbers)
     app = Starlette(
         routes=[
             Route("/", pages.start),
@@ -48,8 +53,10 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             Route("/healthz", pages.health),
             Route("/readyz", pages.readiness),
             Route("/calls/{call_sid}/events", pages.events),
+            Route(f"{API_PATH}/calls/{{call_sid}}/events", pages.events),
+            *calls.routes(),
         ],
-        exception_handlers={HTTPException: _plain_error},
+        exception_handlers={HTTPException: error_answer},
     )
     return SecurityHeaders(app)
 
@@ -59,6 +66,7 @@ class _Pages:
     """The endpoints."""
 
     _on: Dependencies
+    _access: Access
     _began: float = field(factory=trio.current_time)
 
     async def start(self, _request: Request) -> Response:
@@ -89,22 +97,13 @@ class _Pages:
 
     async def events(self, request: Request) -> Response:
         """One call's journal as it is written: server-sent events, one `data:` a line, until the call ends."""
-        self._authorize(request)
+        self._access.check(request)
         call_sid = request.path_params["call_sid"]
         call = await self._on.directory.wait_for(call_sid, APPEAR_LIMIT_S)
         if call is None:
             raise HTTPException(404, f"no call {call_sid!r} is in progress")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_EventStream(call.follow()), media_type="text/event-stream", headers=headers)
-
-    def _authorize(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), self._on.token.encode()):
-            raise HTTPException(
-                401,
-                "give the token of this server: Authorization: Bearer <token>",
-                headers={"WWW-Authenticate": 'Bearer realm="trio-voice"'},
-            )
 
 
 @define(eq=False)
@@ -123,13 +122,3 @@ class _EventStream:
                 return b'event: lost\ndata: {"lost":%d}\n\n' % line.count
             return f"data: {line}\n\n".encode()
         return b": alive\n\n"
-
-
-def _json(facts: dict[str, object], *, status: int = 200) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(facts), status, headers, media_type="application/json")
-
-
-async def _plain_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
