@@ -5,12 +5,18 @@ from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.sessions import Sessions
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
+from trio_voice.core.states import CallState
 
 
 @pytest.fixture
 def sessions() -> Sessions:
     settings = CallSettings(
-        session_ready_limit_s=10.0, reconnect_limit_s=15.0, reconnect_backoff_s=0.25, session_age_limit_s=100.0, gap_audio_ms=40
+        session_ready_limit_s=10.0,
+        first_session_limit_s=4.0,
+        reconnect_limit_s=15.0,
+        reconnect_backoff_s=0.25,
+        session_age_limit_s=100.0,
+        gap_audio_ms=40,
     )
     return Sessions(settings, Standing(), Deadlines())
 
@@ -24,7 +30,7 @@ def serve(sessions: Sessions, now: float = 0.0) -> None:
 
 def test_the_first_has_number_one_and_two_limits(sessions: Sessions) -> None:
     assert sessions.open(1.0) == [OpenSession(1)]
-    assert (sessions.deadlines.at(Timer.SESSION_READY), sessions.deadlines.at(Timer.RECONNECT)) == (11.0, 16.0)
+    assert (sessions.deadlines.at(Timer.SESSION_READY), sessions.deadlines.at(Timer.RECONNECT)) == (11.0, 5.0)
 
 
 def test_a_session_that_is_ready_is_the_spare_until_it_takes_over(sessions: Sessions) -> None:
@@ -91,12 +97,19 @@ def test_the_pause_has_an_end(sessions: Sessions) -> None:
 def test_attempts_share_one_limit(sessions: Sessions) -> None:
     sessions.open(0.0)
     sessions.lost(1, 0.0)
-    sessions.open(9.0)
+    sessions.open(3.0)
+    assert sessions.deadlines.at(Timer.RECONNECT) == 4.0
+
+
+def test_a_caller_who_was_answered_waits_longer_than_one_who_has_heard_nothing(sessions: Sessions) -> None:
+    sessions.standing.call = CallState.GREETING
+    sessions.open(0.0)
     assert sessions.deadlines.at(Timer.RECONNECT) == 15.0
 
 
 def test_the_limit_runs_from_the_loss_even_if_a_successor_is_being_opened(sessions: Sessions) -> None:
     serve(sessions)
+    sessions.standing.call = CallState.CONVERSING
     sessions.open(1.0)
     assert sessions.deadlines.at(Timer.RECONNECT) is None
     sessions.lost(1, 2.0)

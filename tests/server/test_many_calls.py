@@ -43,6 +43,7 @@ SETTINGS = CallSettings(
     media_limit_s=5.0,
     longest_call_s=12.0,
     longest_call_notice_s=4.0,
+    first_session_limit_s=2.0,
     reconnect_limit_s=2.0,
     calibration_min_frames=2,
     echo_guard=False,

@@ -18,6 +18,7 @@ from trio_voice.core.commands import AppendAudio, CloseSession, Command, OpenSes
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
+from trio_voice.core.states import CallState
 
 
 @define
@@ -124,6 +125,8 @@ class Sessions:
             self._gap_bytes -= len(self._gap.pop(0))
 
     def _limit_the_gap(self, now: float) -> None:
-        """From the moment when no session serves, however many attempts are made."""
+        """From the moment when no session serves, however many attempts are made; a caller who has heard nothing waits less."""
         if self.deadlines.at(Timer.RECONNECT) is None:
-            self.deadlines.set(Timer.RECONNECT, now + self.settings.reconnect_limit_s)
+            is_first = self.standing.call is CallState.CONNECTING
+            limit_s = self.settings.first_session_limit_s if is_first else self.settings.reconnect_limit_s
+            self.deadlines.set(Timer.RECONNECT, now + limit_s)

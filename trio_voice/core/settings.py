@@ -124,8 +124,11 @@ class CallSettings:
     """How long the opening of a session may take."""
     gap_audio_ms: int = field(default=5000, validator=validators.ge(0))
     """How much of the caller's voice is kept while there is no session; older audio is dropped."""
+    first_session_limit_s: float = _seconds(3.5)
+    """How long a caller who has just been answered waits, in silence, for the first session; then the call is ended with an
+    apology."""
     reconnect_limit_s: float = _seconds(10.0)
-    """How long a call lives without a model session before it is ended with an apology."""
+    """How long a call whose session was lost lives without one before it is ended with an apology."""
     reconnect_backoff_s: float = _seconds(0.25)
     """The pause before the second attempt to reconnect; it doubles with each."""
     session_age_limit_s: float = _seconds(55 * 60.0)
