@@ -242,7 +242,7 @@ def test_any_order_of_all_events() -> None:
 
 @pytest.mark.prove
 def test_any_order_of_all_events_for_long() -> None:
-    explore(5000, 80, derandomize=False)
+    explore(1200, 80, derandomize=False)
 
 
 def test_the_watcher_sees_what_is_wrong() -> None:
