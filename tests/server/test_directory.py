@@ -9,7 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from trio_voice.server.directory import FEED_CHARACTERS, FEED_LINES, CallDirectory, LinesLost, LiveCall
+from trio_voice.core.events import CallerAudio
+from trio_voice.server.directory import FEED_CHARACTERS, FEED_LINES, METER_RUNS_S, CallDirectory, LinesLost, LiveCall
+from trio_voice.storage.journal import JournalWriter
+from trio_voice.storage.meter import Levels
 
 
 def live(call_id: str = "c1", call_sid: str = "CA1") -> LiveCall:
@@ -218,3 +221,20 @@ async def test_a_call_is_named_by_either_id() -> None:
     with directory.registered(call):
         assert directory.named("c1") is directory.named("CA1") is call
         assert directory.named("c2") is None
+
+
+async def test_levels_are_measured_only_while_somebody_looks(autojump_clock: trio.testing.MockClock) -> None:
+    call, writer = live(), JournalWriter()
+
+    def hear(level_dbfs: float) -> None:
+        call.measure(writer.event(call.duration_s, CallerAudio(bytes(160), level_dbfs)))
+
+    hear(-10.0)
+    assert call.levels() == Levels(None), "nobody had looked"
+    hear(-20.0)
+    assert call.levels() == Levels(-20.0)
+    await trio.sleep(METER_RUNS_S)
+    hear(-30.0)
+    assert call.levels() == Levels(None), "nobody has looked for too long, and the look begins anew"
+    hear(-40.0)
+    assert call.levels() == Levels(-40.0)

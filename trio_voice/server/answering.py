@@ -116,5 +116,6 @@ class _Recorder:
 
     def __call__(self, line: str, *, frame: bool = False) -> None:
         self.journal.put(line)
+        self.live.measure(line)
         if not frame:
             self.live.publish(line)

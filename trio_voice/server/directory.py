@@ -18,11 +18,14 @@ from attrs import define, field, frozen
 
 from trio_voice.core.events import Event, HangUpAsked, TextInjected
 from trio_voice.core.states import CallState, ResponseState
+from trio_voice.storage.meter import Levels, Meter
 
 FEED_LINES = 500
 """How many of a call's latest lines are kept."""
 FEED_CHARACTERS = 256 * 1024
 """How long they may be together: what a peer says is in them, and it may say much at once."""
+METER_RUNS_S = 2.0
+"""How long after a look at a call's levels they are still measured: nobody who watches costs nothing."""
 
 
 @frozen
@@ -65,6 +68,8 @@ class LiveCall:
     """The number that was called, where the carrier says so."""
     began: float = field(factory=trio.current_time)
     """When it started, on Trio's clock."""
+    scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    """The call lives in it: cancelled, it ends at once, with its sockets closed and its journal complete."""
     handle: Handle | None = field(default=None, init=False)
     """None until the call's state machine lives."""
     _header: str | None = field(default=None, init=False)
@@ -72,6 +77,8 @@ class LiveCall:
     _characters: int = field(default=0, init=False)
     _published: int = field(default=0, init=False)
     _over: bool = field(default=False, init=False)
+    _meter: Meter = field(factory=Meter, init=False)
+    _meter_until: float = field(default=0.0, init=False)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
     @property
@@ -82,6 +89,10 @@ class LiveCall:
     def hang_up(self, reason: str) -> bool:
         """Have the call end politely; False: it does not live yet, or not any more."""
         return self._feed(HangUpAsked(reason))
+
+    def part(self, reason: str) -> bool:
+        """Have the agent say goodbye now, because the server is ending; False as above."""
+        return self._feed(HangUpAsked(reason, farewell=True))
 
     def say(self, text: str) -> bool:
         """Have the agent say this soon; False as above."""
@@ -107,6 +118,23 @@ class LiveCall:
         self._characters += len(line)
         while len(self._lines) > FEED_LINES or self._characters > FEED_CHARACTERS:
             self._characters -= len(self._lines.popleft())
+
+    def measure(self, line: str) -> None:
+        """Take any line, those of single frames too, for the levels; nothing is done with it while nobody looks at them."""
+        if self._meter_until and self._is_measured():
+            self._meter.take(line)
+
+    def _is_measured(self) -> bool:
+        if trio.current_time() >= self._meter_until:
+            self._meter_until = 0.0
+        return self._meter_until > 0.0
+
+    def levels(self) -> Levels:
+        """How loud both sides are. The first look begins to measure, so that it finds nothing yet."""
+        if not self._is_measured():
+            self._meter = Meter()
+        self._meter_until = trio.current_time() + METER_RUNS_S
+        return self._meter.levels(self.duration_s)
 
     def end(self) -> None:
         """End the feed: readers get what is left, and then the end."""
