@@ -19,9 +19,11 @@ from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
 from trio_voice.cli import main
 from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.core.events import Event, HangUpAsked
+from trio_voice.core.states import CallState, ResponseState
 from trio_voice.errors import UserError
 from trio_voice.serve import FLAGS, run_server, until_told
-from trio_voice.server.directory import CallDirectory, LiveCall
+from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 
 
@@ -46,12 +48,19 @@ class Told:
         return number
 
 
+def alive() -> Standing:
+    return Standing(CallState.CONVERSING, ResponseState.IDLE)
+
+
 @define
 class Ending:
     """Runs `until_told` beside a call, and keeps what happened."""
 
     said: list[str] = field(factory=list)
+    fed: list[Event] = field(factory=list)
+    """What the call was told."""
     draining: trio.Event = field(factory=trio.Event)
+    cut: bool = False
 
     async def after(self, *numbers: tuple[float, signal.Signals], call_s: float = 0.0, drain_limit_s: float = 5.0) -> float:
         """How many seconds until the server was told to end, beside a call of `call_s`."""
@@ -59,14 +68,18 @@ class Ending:
         began = trio.current_time()
 
         async def be_called() -> None:
-            with directory.registered(live()):
+            call = live()
+            call.handle = Handle(self.fed.append, alive)
+            with call.scope, directory.registered(call):
                 await trio.sleep(call_s)
+            self.cut = call.scope.cancelled_caught
 
         async with trio.open_nursery() as nursery:
             if call_s:
                 nursery.start_soon(be_called)
             await until_told(Told(list(numbers)), directory, self.draining, drain_limit_s, self.said.append)
             ended = trio.current_time() - began
+            await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         return ended
 
@@ -74,32 +87,41 @@ class Ending:
 # --- when it ends ------------------------------------------------------------------------------------------------------
 
 
-async def test_ctrl_c_ends_at_once_also_with_calls_in_progress(autojump_clock: trio.testing.MockClock) -> None:
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@BOTH
+async def test_without_calls_a_signal_ends_at_once(autojump_clock: trio.testing.MockClock, number: signal.Signals) -> None:
     ending = Ending()
-    assert await ending.after((3.0, signal.SIGINT), call_s=60.0) == 3.0
+    assert await ending.after((3.0, number)) == 3.0
     assert ending.draining.is_set()
     assert ending.said == []
 
 
-async def test_sigterm_without_calls_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
+@BOTH
+async def test_r41_the_first_signal_has_the_agent_say_goodbye_and_waits_for_the_last_call(
+    autojump_clock: trio.testing.MockClock, number: signal.Signals
+) -> None:
     ending = Ending()
-    assert await ending.after((3.0, signal.SIGTERM)) == 3.0
+    assert await ending.after((3.0, number), call_s=7.0) == 7.0
     assert ending.draining.is_set()
+    assert ending.fed == [HangUpAsked("the server is ending", farewell=True)]
+    assert ending.said == ["No new calls. Saying goodbye in the call in progress, for up to 5 s; Ctrl-C again ends at once."]
+    assert not ending.cut
 
 
-async def test_r41_sigterm_waits_for_the_last_call(autojump_clock: trio.testing.MockClock) -> None:
+async def test_r41_the_end_waits_for_calls_at_most_the_limit(autojump_clock: trio.testing.MockClock) -> None:
     ending = Ending()
-    assert await ending.after((3.0, signal.SIGTERM), call_s=7.0) == 7.0
-    assert ending.said == ["No new calls. Waiting up to 5 s for 1 in progress; another signal ends them now."]
-
-
-async def test_r41_sigterm_waits_for_calls_at_most_the_limit(autojump_clock: trio.testing.MockClock) -> None:
-    assert await Ending().after((3.0, signal.SIGTERM), call_s=60.0) == 8.0
+    assert await ending.after((3.0, signal.SIGTERM), call_s=60.0) == 8.0
+    assert ending.cut
     assert await Ending().after((3.0, signal.SIGTERM), call_s=60.0, drain_limit_s=0.0) == 3.0
 
 
-async def test_r41_a_second_signal_ends_the_waiting(autojump_clock: trio.testing.MockClock) -> None:
-    assert await Ending().after((3.0, signal.SIGTERM), (1.5, signal.SIGTERM), call_s=60.0) == 4.5
+@BOTH
+async def test_r41_a_second_signal_ends_the_waiting(autojump_clock: trio.testing.MockClock, number: signal.Signals) -> None:
+    ending = Ending()
+    assert await ending.after((3.0, number), (1.5, number), call_s=60.0) == 4.5
+    assert ending.cut
 
 
 # --- what is told, and what is refused ---------------------------------------------------------------------------------

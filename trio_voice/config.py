@@ -58,8 +58,9 @@ class ServerSettings:
     """How the world reaches this server, for instance https://voice.example.com; shown to carriers."""
     calls_folder: Path = Path("calls")
     """Where each call gets a folder of its own."""
-    drain_limit_s: float = field(default=5.0, validator=validators.ge(0.0), converter=float)
-    """How long the calls in progress may go on after SIGTERM."""
+    drain_limit_s: float = field(default=10.0, validator=validators.ge(0.0), converter=float)
+    """How long the calls in progress may take to say goodbye after the first Ctrl-C or SIGTERM;
+    a second one ends them at once."""
     log_format: LogFormat = LogFormat.CONSOLE
     """console for people, json for machines."""
     log_level: LogLevel = LogLevel.INFO
@@ -81,6 +82,8 @@ class ModelSettings:
     """What writes down the caller's words, for instance gpt-4o-mini-transcribe; left out: nothing does."""
     noise_reduction: NoiseReduction | None = None
     """A filter before the model's voice detector."""
+    check_every_s: float = field(default=15.0, validator=validators.ge(1.0), converter=float)
+    """How often it is looked whether the model takes connections (nothing is sent); /readyz answers 503 while it does not."""
     speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
     """How fast the model speaks; 1 is its natural pace."""
 

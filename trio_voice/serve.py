@@ -21,12 +21,14 @@ from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
+from trio_voice.realtime.providers import session_url
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.run_file import make_calls_folder, run_file
 from trio_voice.server.answering import Answering
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
+from trio_voice.server.model_watch import ModelWatch
 from trio_voice.settings_sources import Given
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.start_page import About
@@ -34,6 +36,9 @@ from trio_voice.web.start_page import About
 log = structlog.get_logger(__name__)
 
 MODEL_START_LIMIT_S = 20.0
+LAST_ANSWERS_LIMIT_S = 1.0
+"""How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
+ENDING = "the server is ending"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 FLAGS = {
     "host": "server.host",
@@ -89,7 +94,7 @@ async def run_server(
     media: MediaHandler | None = None,
     signals: AsyncIterator[int] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, and end in order: no new calls, the calls, the pages, the model.
+    """Serve until SIGINT or SIGTERM, and end in order: no new calls, a goodbye in each call, the pages, the model.
 
     `media` answers carriers instead of calls with a model; `signals` stands for the process's signals. Raises UserError.
     """
@@ -110,14 +115,22 @@ async def run_server(
             media_urls=media_urls,
         )
         token = secrets.token_urlsafe(32)
-        app = create_app(Dependencies(about=about, directory=directory, token=token, draining=draining))
+        watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
+        if settings.access.base_url is not None:  # the embedded model is this process
+            nursery.start_soon(watch.run)
+        app = create_app(
+            Dependencies(about=about, directory=directory, token=token, draining=draining, problem=lambda: watch.problem)
+        )
         answer = media or Answering(call_plan(settings, base_url, about.version), directory, settings.server.calls_folder)
         async with trio.open_nursery() as connections:
-            await connections.start(partial(serve_connections, listeners, media=answer, app=app, draining=draining))
-            with run_file(settings.server.calls_folder, url=own_url, token=token):
-                say(_banner(settings, about, own_url, voice))
-                await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
-            connections.cancel_scope.cancel()
+            door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
+            async with trio.open_nursery() as doors:
+                await doors.start(door)
+                with run_file(settings.server.calls_folder, url=own_url, token=token):
+                    say(_banner(settings, about, own_url, voice))
+                    await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
+                doors.cancel_scope.cancel()
+            connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
         nursery.cancel_scope.cancel()
 
 
@@ -126,14 +139,18 @@ async def until_told(
 ) -> None:
     """Wait until a signal says that the server shall end now.
 
-    SIGINT does at once; SIGTERM when the last call has ended, at most `drain_limit_s` later; a second signal at once.
+    At the first one no new calls are taken, and in those in progress the agent says goodbye; then it is the last call's end, at
+    most `drain_limit_s` later, or a second signal.
     """
     number = await anext(signals)
     draining.set()
     log.info("ending", signal=signal.Signals(number).name, calls=len(directory))
-    if number != signal.SIGTERM or not len(directory):
+    if not len(directory):
         return
-    say(f"No new calls. Waiting up to {drain_limit_s:g} s for {len(directory)} in progress; another signal ends them now.")
+    calls = "the call" if len(directory) == 1 else f"the {len(directory)} calls"
+    say(f"No new calls. Saying goodbye in {calls} in progress, for up to {drain_limit_s:g} s; Ctrl-C again ends at once.")
+    for call in directory:
+        call.part(ENDING)
 
     async def be_told_again() -> None:
         await anext(signals)
@@ -143,6 +160,8 @@ async def until_told(
         nursery.start_soon(be_told_again)
         await directory.wait_empty(drain_limit_s)
         nursery.cancel_scope.cancel()
+    for call in directory:
+        call.scope.cancel()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from trio_voice.core.commands import (
     Refusal,
     Refuse,
     SendMark,
+    TruncateItem,
 )
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.ending import may_be_kept
@@ -39,6 +40,30 @@ AUDIO = b"\x80" * 1600  # 200 ms
 
 def test_asked_before_there_is_a_session_it_hangs_up() -> None:
     assert started() >> HangUpAsked("operator") << HangUp("operator")
+
+
+def test_a_farewell_is_asked_for_at_once_and_heard_to_its_end() -> None:
+    book = conversing() >> HangUpAsked("the server is ending", farewell=True) << CreateResponse(1, 1, Purpose.FAREWELL, "bye")
+    book = book >> ResponseCreated(1, "r2", 1) >> ModelAudio(1, "r2", "i2", AUDIO) << ...
+    book = book >> ResponseDone(1, "r2", ResponseStatus.COMPLETED) << ... >> 0.2 >> PlaybackMarked("2.1")
+    assert book << HangUp("the server is ending")
+
+
+def test_a_farewell_cuts_off_what_is_being_said() -> None:
+    book = speaking(conversing(), ms=4000) >> 0.1 >> HangUpAsked("ending", farewell=True)
+    assert book << ClearPlayback() << CancelResponse << TruncateItem << ...
+
+
+def test_a_caller_who_speaks_during_a_farewell_does_not_keep_the_call() -> None:
+    book = conversing() >> HangUpAsked("ending", farewell=True) << ... >> ResponseCreated(1, "r2", 1)
+    book = book >> ModelAudio(1, "r2", "i2", AUDIO) << ... >> SpeechStarted(1, "u1") << ...
+    assert book.call.state is CallState.GOODBYE
+
+
+def test_a_farewell_without_a_session_is_an_apology() -> None:
+    book = started(call_with(b"s" * 8000)) >> HangUpAsked("ending", farewell=True)
+    book = book << PlayAudio << ... >> 1.0 >> PlaybackMarked("2.3")
+    assert book << HangUp("ending")
 
 
 def test_a_reply_that_is_on_its_way_is_the_goodbye() -> None:

@@ -98,6 +98,72 @@ async def test_ctrl_c_ends_the_program_with_a_stream_open_and_says_goodbye(tmp_p
     assert "Traceback" not in (tmp_path / "err.txt").read_text("utf-8")
 
 
+async def placed(folder: Path) -> tuple[trio.Process, Path]:
+    """A caller of the program's own, and the file with what it prints; it is heard when this returns."""
+    out = folder / "call.txt"
+    command = [sys.executable, "-m", "trio_voice", "call", "--calls-folder", str(folder / "calls")]
+    with out.open("wb") as file:
+        caller = await trio.lowlevel.open_process(command, cwd=folder, env=environment(), stdout=file, stderr=subprocess.STDOUT)
+    await written(out, "the agent is heard")
+    return caller, out
+
+
+async def written(file: Path, words: str) -> None:
+    """Wait until another process has written this."""
+    with trio.fail_after(START_LIMIT_S):
+        while True:
+            if words in await trio.Path(file).read_text("utf-8"):
+                return
+            await trio.sleep(0.02)
+
+
+async def test_r41_the_first_signal_has_the_agent_say_goodbye(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _facts):
+        caller, out = await placed(tmp_path)
+        process.send_signal(signal.SIGTERM)
+        with trio.fail_after(END_LIMIT_S):
+            await process.wait()
+            await caller.wait()
+    said = (tmp_path / "out.txt").read_text("utf-8")
+    assert "No new calls. Saying goodbye in the call in progress, for up to 10 s; Ctrl-C again ends at once." in said
+    shown = out.read_text("utf-8")
+    assert "ask for a response: farewell" in shown
+    assert "hang up: the server is ending" in shown
+    assert "is not to be had" not in shown  # the feed came to its end
+    assert (process.returncode, caller.returncode) == (0, 0)
+
+
+async def test_r41_a_second_signal_ends_calls_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _facts):
+        caller, out = await placed(tmp_path)
+        process.send_signal(signal.SIGINT)
+        await written(tmp_path / "out.txt", "Ctrl-C again")
+        process.send_signal(signal.SIGINT)
+        with trio.fail_after(END_LIMIT_S):
+            await process.wait()
+            await caller.wait()
+    shown = out.read_text("utf-8")
+    assert "close: the server is ending" in shown
+    assert "1001" in shown
+    assert "is not to be had" not in shown  # the feed came to its end here too
+    assert (process.returncode, caller.returncode) == (0, 1)
+
+
+async def test_a_model_that_cannot_be_reached_is_told_at_the_start_and_by_readyz(tmp_path: Path) -> None:
+    with socket.socket() as unused:  # bound and not listening: nobody else gets the port, and a connection is refused
+        unused.bind(("127.0.0.1", 0))
+        url = f"ws://127.0.0.1:{unused.getsockname()[1]}/v1"
+        async with running(tmp_path, "--model", url) as (process, facts):
+            await written(tmp_path / "err.txt", "cannot be reached")
+            status, body = await ask(facts["url"], "/readyz")
+            facts_told = json.loads(body)
+            assert (status, facts_told["ready"]) == (503, False)
+            assert facts_told["reason"] == f"cannot connect to {url}/realtime: connection refused"
+            assert (await ask(facts["url"], "/healthz"))[0] == 200
+            process.send_signal(signal.SIGINT)
+            assert await code_of(process) == 0
+
+
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """The program, to its end: code, standard output, standard error."""
     command = [sys.executable, "-m", "trio_voice", *arguments]

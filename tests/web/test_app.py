@@ -49,6 +49,16 @@ async def test_health_tells_version_uptime_and_calls(autojump_clock: trio.testin
     assert json.loads(answer.body) == {"status": "ok", "version": "1.2.3", "uptime_s": 12.5, "calls": 1}
 
 
+async def test_readiness_ends_while_the_model_cannot_be_reached() -> None:
+    problem: list[str | None] = ["connection refused", None]
+    app = create_app(
+        Dependencies(about=ABOUT, directory=CallDirectory(), token="t", draining=trio.Event(), problem=lambda: problem.pop(0))
+    )
+    ready = await get(app, "/readyz")
+    assert (ready.status, json.loads(ready.body)) == (503, {"ready": False, "reason": "connection refused", "calls": 0})
+    assert (await get(app, "/readyz")).status == 200
+
+
 async def test_readiness_ends_when_the_server_drains_and_health_does_not() -> None:
     draining = trio.Event()
     app = app_with(draining=draining)

@@ -32,8 +32,8 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def page(agent: str = "receptionist", *, calls: int = 0, ready: bool = True) -> str:
-    return bytes(start_page(evolve(ABOUT, agent=agent), calls=calls, ready=ready).body).decode()
+def page(agent: str = "receptionist", *, calls: int = 0, why_not: str | None = None) -> str:
+    return bytes(start_page(evolve(ABOUT, agent=agent), calls=calls, why_not=why_not).body).decode()
 
 
 async def test_the_page_tells_what_runs_here() -> None:
@@ -46,16 +46,16 @@ async def test_the_page_tells_what_runs_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "ready", "says"),
+    ("calls", "why_not", "says"),
     [
-        (0, True, '>0</strong> <span id="calls-word">calls in progress<'),
-        (1, True, '>1</strong> <span id="calls-word">call in progress<'),
-        (2, True, 'class="state ready">ready for calls<'),
-        (2, False, 'class="state waiting">takes no new calls<'),
+        (0, None, '>0</strong> <span id="calls-word">calls in progress<'),
+        (1, None, '>1</strong> <span id="calls-word">call in progress<'),
+        (2, None, 'class="state ready">ready for calls<'),
+        (2, "a < b", 'class="state waiting">takes no new calls (a &lt; b)<'),
     ],
 )
-def test_the_page_tells_how_things_stand(calls: int, ready: bool, says: str) -> None:
-    assert says in page(calls=calls, ready=ready)
+def test_the_page_tells_how_things_stand(calls: int, why_not: str | None, says: str) -> None:
+    assert says in page(calls=calls, why_not=why_not)
 
 
 def test_a_name_cannot_break_the_page() -> None:

@@ -19,8 +19,14 @@ def on_hang_up_asked(parts: Parts, event: HangUpAsked, now: float) -> None:
     """End the call politely; asked again, nothing new happens."""
     if parts.standing.call in _ENDING:
         parts.do(Discard(Refusal.HANG_UP_PENDING))
-    else:
+    elif not event.farewell:
         part(parts, event.reason, now)
+    elif parts.standing.session is None:
+        apologise(parts, event.reason, now)
+    else:
+        parts.deadlines.cancel(Timer.LONGEST_CALL)  # see `may_be_kept`
+        cut_off(parts, now)
+        say_farewell(parts, event.reason, now)
 
 
 def on_caller_hung_up(parts: Parts, event: CallerHungUp, _now: float) -> None:

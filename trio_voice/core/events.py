@@ -235,9 +235,14 @@ class SendFailed(ModelEvent):
 
 @frozen
 class HangUpAsked(Event):
-    """The agent, a tool or an operator wants the call to end, politely: after what is being said was heard."""
+    """The agent, a tool or an operator wants the call to end, politely: after what is being said was heard.
+
+    With `farewell` the agent is cut off, if it speaks, to say goodbye now, and a caller who speaks cannot keep the call: the
+    server is ending.
+    """
 
     reason: str
+    farewell: bool = False
 
 
 @frozen

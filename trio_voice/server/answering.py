@@ -94,7 +94,8 @@ class Answering:
         )
         log.info("call started", dialect=dialect.name)
         began = trio.current_time()
-        with self.directory.registered(live):  # to the end of its journal: a server that waits for its calls waits for that too
+        # Registered to the end of its journal: a server that waits for its calls waits for that too.
+        with live.scope, self.directory.registered(live):
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
                 runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live), oddities)
                 live.handle = Handle(runner.feed, partial(_standing, runner.call))

@@ -118,11 +118,15 @@ async def serve(
     draining: trio.Event,
     dialects: Collection[str] = tuple(DIALECTS),
     limits: Limits | None = None,
+    connections: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer every connection until cancelled; then each ends within a bounded time. While `draining` no new stream is taken."""
+    """Answer every connection until cancelled; then each ends within a bounded time. While `draining` no new stream is taken.
+
+    Connections are answered in the nursery `connections`, where one is given: then they may outlive this.
+    """
     door = FrontDoor(media, Pages.of(app), draining, frozenset(dialects), limits or Limits())
-    await trio.serve_listeners(door.answer, listeners, task_status=task_status)
+    await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
 
 
 @define(eq=False)

@@ -5,6 +5,8 @@ Every endpoint is `async`: Starlette would run a plain function in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 from attrs import define, field, frozen
 from starlette.applications import Starlette
@@ -37,6 +39,8 @@ class Dependencies:
     token: str = field(repr=False)
     """What a reader of calls must show."""
     draining: trio.Event
+    problem: Callable[[], str | None] = lambda: None
+    """Why a call would fail now, if it would."""
     show_numbers: bool = False
     """Telephone numbers are shown in full."""
 
@@ -70,7 +74,7 @@ class _Pages:
     _began: float = field(factory=trio.current_time)
 
     async def start(self, _request: Request) -> Response:
-        return start_page(self._on.about, calls=len(self._on.directory), ready=not self._on.draining.is_set())
+        return start_page(self._on.about, calls=len(self._on.directory), why_not=self._why_not_ready())
 
     async def asset(self, request: Request) -> Response:
         found = asset(request.path_params["name"])
@@ -91,9 +95,13 @@ class _Pages:
     async def readiness(self, _request: Request) -> Response:
         """New calls may be sent here (200), or not (503) and why."""
         calls = len(self._on.directory)
-        if self._on.draining.is_set():
-            return _json({"ready": False, "reason": "draining", "calls": calls}, status=503)
+        reason = self._why_not_ready()
+        if reason is not None:
+            return _json({"ready": False, "reason": reason, "calls": calls}, status=503)
         return _json({"ready": True, "calls": calls})
+
+    def _why_not_ready(self) -> str | None:
+        return "draining" if self._on.draining.is_set() else self._on.problem()
 
     async def events(self, request: Request) -> Response:
         """One call's journal as it is written: server-sent events, one `data:` a line, until the call ends."""

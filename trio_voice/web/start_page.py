@@ -32,8 +32,8 @@ class About:
     """What places a test call."""
 
 
-def start_page(about: About, *, calls: int, ready: bool) -> Response:
-    """Render the page as it is now; its script keeps it true."""
+def start_page(about: About, *, calls: int, why_not: str | None) -> Response:
+    """Render the page as it is now; its script keeps it true. `why_not`: the reason why no call can come, if there is one."""
     media = "".join(f"<li><code>{escape(url)}</code></li>" for url in about.media_urls)
     page = _page().substitute(
         version=escape(about.version),
@@ -43,8 +43,8 @@ def start_page(about: About, *, calls: int, ready: bool) -> Response:
         call_command=escape(about.call_command),
         calls=calls,
         calls_word="call in progress" if calls == 1 else "calls in progress",
-        state="ready for calls" if ready else "takes no new calls",
-        state_class="ready" if ready else "waiting",
+        state="ready for calls" if why_not is None else f"takes no new calls ({escape(why_not)})",
+        state_class="ready" if why_not is None else "waiting",
     )
     return HTMLResponse(page, headers={"Cache-Control": "no-store"})
 
