@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
-from bench.stamps import age_ms, stamp
+from bench.stamps import age_ms, number, stamp
 from trio_voice.realtime_server import connection, session
 from trio_voice.realtime_server.events import Output, SendEvent
 from trio_voice.realtime_server.script import default_script
@@ -32,9 +32,18 @@ class Seen:
         self.up_ms: list[float] = []
         self.up_at_s: list[float] = []
         self.sent_bytes = 0
+        self.callers: dict[int, int] = {}
+        """Who calls in a session, by the session's identity; known when callers say it (see stamps.number)."""
+        self.speech_started: list[tuple[int, float]] = []
+        """The caller, and when its speech was told."""
+        self.truncated: list[tuple[int, float, int]] = []
+        """The caller, when its item was cut off, and at how many milliseconds."""
 
-    def append(self, message: str | bytes) -> None:
+    def client_event(self, message: str | bytes, session: int) -> None:
         """A client event came in."""
+        if isinstance(message, str) and "conversation.item.truncate" in message:
+            event = msgspec.json.decode(message)
+            self.truncated.append((self.callers.get(session, -1), time.monotonic(), event["audio_end_ms"]))
         if isinstance(message, str) and "input_audio_buffer.append" in message[:60]:
             audio = base64.b64decode(msgspec.json.decode(message)["audio"])
             age = age_ms(audio)
@@ -42,9 +51,12 @@ class Seen:
             if age is not None:
                 self.up_ms.append(age)
                 self.up_at_s.append(time.monotonic())
+                self.callers[session] = number(audio)
 
-    def delta(self, event: dict[str, Any]) -> None:
-        """Speech goes out."""
+    def server_event(self, event: dict[str, Any], session: int) -> None:
+        """A server event goes out."""
+        if event["type"] == "input_audio_buffer.speech_started":
+            self.speech_started.append((self.callers.get(session, -1), time.monotonic()))
         if event["type"] == "response.output_audio.delta":
             audio = event["delta"]
             assert isinstance(audio, bytes)
@@ -58,12 +70,12 @@ def put_a_stopwatch_at_the_door() -> Seen:
     receive, perform = session.Session.receive, connection.Connection._perform  # noqa: SLF001 - this is a measuring probe
 
     def stopped_receive(self: session.Session, message: str | bytes, now: float) -> list[Output]:
-        seen.append(message)
+        seen.client_event(message, id(self))
         return receive(self, message, now)
 
     def stopped_perform(self: connection.Connection, output: Output) -> None:
         if isinstance(output, SendEvent):
-            seen.delta(output.event)
+            seen.server_event(output.event, id(self.session))
         perform(self, output)
 
     setattr(session.Session, "receive", stopped_receive)  # noqa: B010 - a probe, which mypy need not believe in
@@ -82,7 +94,8 @@ async def main() -> None:
             async for _ in signals:
                 break
         nursery.cancel_scope.cancel()
-    report = {"frames": seen.frames, "up_ms": seen.up_ms, "up_at_s": seen.up_at_s, "sent_bytes": seen.sent_bytes}
+    report: dict[str, Any] = {"frames": seen.frames, "up_ms": seen.up_ms, "up_at_s": seen.up_at_s, "sent_bytes": seen.sent_bytes}
+    report |= {"speech_started": seen.speech_started, "truncated": seen.truncated}
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 STAMP_BYTES = 16
+NUMBER_BYTES = 4
 _QUIET = 0xF0
 
 
@@ -17,6 +18,18 @@ def stamp(audio: bytes) -> bytes:
     """Return the audio with this moment in its first bytes."""
     moment = time.monotonic_ns()
     return bytes(_QUIET | (moment >> shift) & 0x0F for shift in range(0, 64, 4)) + audio[STAMP_BYTES:]
+
+
+def with_number(audio: bytes, caller: int) -> bytes:
+    """Return the audio with a caller's number (of at most 16 bits) behind the place of the moment."""
+    told = bytes(_QUIET | (caller >> shift) & 0x0F for shift in range(0, 16, 4))
+    return audio[:STAMP_BYTES] + told + audio[STAMP_BYTES + NUMBER_BYTES :]
+
+
+def number(audio: bytes) -> int:
+    """The caller's number in stamped audio; any number where none was put."""
+    told = audio[STAMP_BYTES : STAMP_BYTES + NUMBER_BYTES]
+    return sum((byte & 0x0F) << shift for byte, shift in zip(told, range(0, 16, 4), strict=True))
 
 
 def age_ms(audio: bytes) -> float | None:
