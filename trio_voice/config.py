@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen, validators
 from trio_voice.agent.agent import Agent
 from trio_voice.agent_file import LoadedAgent
 from trio_voice.core.settings import CallSettings, Wording
+from trio_voice.credentials import API_TOKEN_VARIABLE, AUTH_TOKEN_VARIABLE, Credentials
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
 from trio_voice.realtime.settings import NoiseReduction
@@ -21,7 +22,7 @@ from trio_voice.settings_sources import Given, Values, build, from_assignments, 
 DEFAULT_FILE = "trio-voice.toml"
 EMBEDDED = "embedded"
 KEY_VARIABLE = "TRIO_VOICE_MODEL_API_KEY"
-OTHER_VARIABLES = frozenset({"TRIO_VOICE_CONFIG", KEY_VARIABLE, "TRIO_VOICE_MODEL_KEY", "TRIO_VOICE_SPEECH"})
+OTHER_VARIABLES = frozenset({"TRIO_VOICE_CONFIG", KEY_VARIABLE, API_TOKEN_VARIABLE, "TRIO_VOICE_MODEL_KEY", "TRIO_VOICE_SPEECH"})
 """Variables of ours that are no settings: the settings' file, keys, and what the `model` and `speech` commands read."""
 
 
@@ -41,6 +42,15 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
+class MediaAccess(Enum):
+    """Who may open a media stream without a call token or a carrier's signature."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    GUARDED = "guarded"
+    OPEN = "open"
+
+
 def _is_public_url(_settings: object, _field: object, value: str) -> None:
     if not re.fullmatch(r"https?://[^/?#\s]+/?", value):
         raise ValueError("must look like https://voice.example.com, without a path")
@@ -58,6 +68,20 @@ class ServerSettings:
     """How the world reaches this server, for instance https://voice.example.com; shown to carriers."""
     calls_folder: Path = Path("calls")
     """Where each call gets a folder of its own."""
+    media_access: MediaAccess = MediaAccess.AUTO
+    """Who may open a media stream without a call token or a carrier's signature: nobody (guarded), clients on this machine
+    (local), everybody who reaches the server (open). auto: local on a loopback address without a public_url, else guarded."""
+    max_calls: int = field(default=500, validator=validators.ge(0))
+    """How many calls there may be at once; more are refused: busy. 0: any number."""
+    calls_per_minute: int = field(default=120, validator=validators.ge(0))
+    """How many calls one address may begin in a minute, but for clients on this machine. 0: any number."""
+    call_token_limit_s: float = field(default=60.0, validator=validators.ge(1.0), converter=float)
+    """How long the call token in a webhook's answer is good."""
+    api_token_file: Path | None = None
+    """A file with the token that opens the API, the metrics and the console, instead of TRIO_VOICE_API_TOKEN. Neither: a new one
+    at each start."""
+    show_numbers: bool = False
+    """Show telephone numbers in full, in logs and answers of the API; else their last four digits."""
     drain_limit_s: float = field(default=10.0, validator=validators.ge(0.0), converter=float)
     """How long the calls in progress may take to say goodbye after the first Ctrl-C or SIGTERM;
     a second one ends them at once."""
@@ -88,6 +112,33 @@ class ModelSettings:
     """How fast the model speaks; 1 is its natural pace."""
 
 
+def _is_account_sid(_settings: object, _field: object, value: str) -> None:
+    if not re.fullmatch("AC[0-9a-f]{32}", value):
+        raise ValueError("must be an account's SID: AC and 32 hexadecimal digits, from the Twilio console")
+
+
+def _is_api_url(_settings: object, _field: object, value: str) -> None:
+    if not re.fullmatch(r"https?://[^/?#\s]+", value):
+        raise ValueError("must look like https://api.twilio.com, without a path")
+
+
+@frozen(kw_only=True)
+class TwilioSettings:
+    """Section [twilio]: calls through Twilio. The account's auth token is in TWILIO_AUTH_TOKEN, or in a file."""
+
+    account_sid: str | None = field(default=None, validator=validators.optional(_is_account_sid))
+    """The account; else TWILIO_ACCOUNT_SID. With the auth token, calls that we end are ended at Twilio too."""
+    auth_token_file: Path | None = None
+    """A file with the account's auth token, instead of TWILIO_AUTH_TOKEN; in a second line the one that is about to replace
+    it."""
+    api_url: str = field(default="https://api.twilio.com", validator=_is_api_url)
+    """Twilio's REST API; another edge or region has another."""
+    sorry: str = field(
+        default="We are sorry, this call cannot be answered now. Please call again later.", validator=validators.min_len(1)
+    )
+    """What Twilio says to a caller whose call got no media stream."""
+
+
 @frozen(kw_only=True)
 class ModelAccess:
     """How the model is reached. `base_url` None: it is embedded."""
@@ -102,11 +153,14 @@ class Settings:
 
     server: ServerSettings = field(factory=ServerSettings)
     model: ModelSettings = field(factory=ModelSettings)
+    twilio: TwilioSettings = field(factory=TwilioSettings)
     agent: Agent = field(factory=Agent)
     call: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
     access: ModelAccess = field(factory=lambda: ModelAccess(base_url=None))
     """Worked out from [model] and the environment."""
+    credentials: Credentials = field(factory=Credentials)
+    """What the environment and files of keys say about carriers and the API."""
     file: Path | None = None
     """The file that was read."""
     agent_file: Path | None = None
@@ -116,6 +170,7 @@ class Settings:
 SECTIONS = {
     "server": ServerSettings,
     "model": ModelSettings,
+    "twilio": TwilioSettings,
     "agent": Agent,
     "call": CallSettings,
     "wording": Wording,
@@ -124,6 +179,10 @@ REFUSED = {
     "model.api_key": f"a key does not belong into what is read and shared: "
     f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
     "or name a file that holds the key with model.api_key_file",
+    "twilio.auth_token": "a token does not belong into what is read and shared: "
+    f"set {AUTH_TOKEN_VARIABLE} in the environment, or name a file that holds it with twilio.auth_token_file",
+    "server.api_token": "a token does not belong into what is read and shared: "
+    f"set {API_TOKEN_VARIABLE} in the environment, or name a file that holds it with server.api_token_file",
     "wording.greeting": "write it as agent.greeting",
     "agent.tools": "tools are Python functions: write the agent in Python, and start it with: trio-voice serve my_agent.py",
 }
@@ -152,16 +211,24 @@ def load_settings(
     values |= flags or {}
     server = build("server", ServerSettings, values)
     model = build("model", ModelSettings, values)
+    twilio = build("twilio", TwilioSettings, values)
     agent = build("agent", Agent, values) if loaded is None else _agent_alone(loaded, values)
     call = build("call", CallSettings, values)
     _check_tools(agent, call, values)
     return Settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
+        twilio=twilio,
         agent=agent,
         call=evolve(call, greeting=call.greeting and agent.speaks_first),
         wording=evolve(build("wording", Wording, values), greeting=agent.greeting),
         access=_access(model, values, environ),
+        credentials=Credentials.found(
+            environ,
+            account_sid=twilio.account_sid,
+            auth_token_file=twilio.auth_token_file,
+            api_token_file=server.api_token_file,
+        ),
         file=path,
         agent_file=None if loaded is None else loaded.file,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,14 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.rig import Rig, Talker, journals, rig, rig_with_another_call
-from trio_voice.server.answering import new_call_id
-from trio_voice.server.websocket import ConnectFailed, client_websocket
+from tests.server.rig import Rig, Talker, journals, no_page, rig, rig_with_another_call
+from trio_voice.dialects.base import StreamStarted
+from trio_voice.server.admission import Admission, EntryFault, MediaAccess
+from trio_voice.server.answering import Answering, new_call_id
+from trio_voice.server.front_door import FrontDoor, Limits
+from trio_voice.server.pages import Pages
+from trio_voice.server.tokens import Issuer
+from trio_voice.server.websocket import ConnectFailed, MessageSocket, SocketClosed, client_websocket
 
 START = (
     '{"event":"start","streamSid":"MZ1","start":{"callSid":"CA1","streamSid":"MZ1",'
@@ -208,3 +213,85 @@ def test_call_ids_sort_by_time_and_cannot_be_guessed() -> None:
     ids = {new_call_id(moment) for _ in range(100)}
     assert len(ids) == 100
     assert all(each.startswith("20261121-093012-") for each in ids)
+
+
+# --- who is let in -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def guarded(tmp_path: Path, admission: Admission, path: str) -> AsyncIterator[MessageSocket]:
+    """A carrier's socket to a server with this admission."""
+    async with rig(tmp_path) as world:
+        near, far = trio.testing.memory_stream_pair()
+        answering = Answering(world.plan(), world.directory, tmp_path, admission)
+        door = FrontDoor(answering, Pages.of(no_page), trio.Event(), frozenset({"twilio"}), Limits())
+        world.nursery.start_soon(door.answer, far)
+        async with client_websocket(near, "voice.example", path) as socket:
+            yield socket
+
+
+async def test_r40_who_has_no_proof_is_refused_before_there_is_a_stream(tmp_path: Path) -> None:
+    admission = Admission(access=MediaAccess.GUARDED)
+    failed: list[ConnectFailed] = []
+    try:
+        async with guarded(tmp_path, admission, "/media/twilio"):
+            raise AssertionError
+    except* ConnectFailed as group:
+        failed.extend(error for error in group.exceptions if isinstance(error, ConnectFailed))
+    assert [error.status for error in failed] == [403]
+    assert "needs a call token in its path" in failed[0].body
+    assert admission.refusals == {EntryFault.NO_PROOF: 1}
+
+
+async def test_r40_a_token_of_another_call_ends_the_stream_at_its_start(tmp_path: Path) -> None:
+    admission = Admission(access=MediaAccess.GUARDED)
+    token = admission.tokens.issue(Issuer.WEBHOOK, "CA2")
+    async with guarded(tmp_path, admission, f"/media/twilio/{token}") as socket:
+        await socket.send(START)
+        with pytest.raises(SocketClosed) as caught:
+            await socket.receive()
+    assert (caught.value.code, caught.value.reason) == (1008, "this call token was made for another call")
+    assert not admission.was_answered("CA1")
+    assert admission.places_taken == 0
+
+
+async def test_a_call_with_its_token_is_answered_and_remembered(tmp_path: Path) -> None:
+    admission = Admission(access=MediaAccess.GUARDED, max_calls=1)
+    token = admission.tokens.issue(Issuer.WEBHOOK, "CA1")
+    async with guarded(tmp_path, admission, f"/media/twilio/{token}") as socket:
+        await socket.send(START)
+        await trio.testing.wait_all_tasks_blocked()
+        assert admission.was_answered("CA1")
+        assert admission.full
+
+
+async def read_to_the_end(socket: MessageSocket) -> None:
+    with suppress(SocketClosed):
+        while True:
+            await socket.receive()
+
+
+@pytest.mark.parametrize(("who", "ended"), [("we", 1), ("the caller", 0)])
+async def test_a_call_that_we_end_is_ended_at_its_carrier_too(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, who: str, ended: int
+) -> None:
+    calls: list[str] = []
+
+    async def hang_up(started: StreamStarted) -> None:
+        calls.append(started.call_sid)
+
+    async with rig(tmp_path) as world:
+        near, far = trio.testing.memory_stream_pair()
+        answering = Answering(world.plan(), world.directory, tmp_path, hang_up=hang_up)
+        door = FrontDoor(answering, Pages.of(no_page), trio.Event(), frozenset({"twilio"}), Limits())
+        world.nursery.start_soon(door.answer, far)
+        async with client_websocket(near, "voice.example", "/media/twilio") as socket:
+            await socket.send(START)
+            await trio.testing.wait_all_tasks_blocked()
+            if who == "we":
+                call = world.directory.named("CA1")
+                assert call is not None
+                assert call.hang_up("enough")
+                await read_to_the_end(socket)
+        await world.directory.wait_empty(60)
+    assert len(calls) == ended

@@ -104,6 +104,27 @@ async def test_an_upgrade_on_a_media_path_reaches_the_media_handler(path: str) -
     assert seen[0].headers["host"] == "example.com"
 
 
+@pytest.mark.parametrize(
+    ("path", "token"), [("/media/twilio", ""), ("/media/twilio/abc-_9", "abc-_9"), ("/media/twilio/abc/?x=/y", "abc")]
+)
+async def test_what_follows_the_dialect_is_a_call_token(path: str, token: str) -> None:
+    seen: list[str] = []
+
+    async def media(request: MediaRequest) -> None:
+        seen.append(request.token)
+        await echo(request)
+
+    async with connected(door(media), path):
+        pass
+    assert seen == [token]
+
+
+async def test_a_token_is_not_repeated_in_an_answer() -> None:
+    received = await exchange(door(), b"GET /media/twilio/a-token HTTP/1.1\r\n" + PLAIN)
+    assert received.startswith(b"HTTP/1.1 426 ")
+    assert b"a-token" not in received
+
+
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
 async def test_plain_http_on_a_media_path_is_426_and_says_what_to_do(method: bytes) -> None:
     received = await exchange(door(), method + b" /media/twilio HTTP/1.1\r\n" + PLAIN)

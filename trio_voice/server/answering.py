@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,19 @@ from attrs import define, field
 from trio_voice.core.call import Call
 from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
+from trio_voice.server.admission import Admission, EntryFault, Refused
 from trio_voice.server.call_runner import POLICY_VIOLATION, CallPlan, CallRunner
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.oddities import Oddities
+from trio_voice.server.tokens import Ticket
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal_file import JournalFile, journal_file, journal_writers
 
 log = structlog.get_logger(__name__)
+
+HangUp = Callable[[StreamStarted], Awaitable[None]]
+"""Ends a call at its carrier, within a bounded time. It raises nothing but what cancels it."""
 
 
 def new_call_id(now: datetime) -> str:
@@ -36,6 +42,9 @@ class Answering:
     plan: CallPlan
     directory: CallDirectory
     calls_folder: Path
+    admission: Admission = field(factory=Admission)
+    hang_up: HangUp | None = None
+    """Ends a call at its carrier after we have ended it; None: closing its stream is all that is done."""
     _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
 
     async def __call__(self, request: MediaRequest) -> None:
@@ -44,14 +53,28 @@ class Answering:
         if dialect is None:
             await request.reject(404, f"no dialect is called {request.dialect}")
             return
+        entry = self.admission.entry(dialect.name, request.path, request.token, request.remote, request.headers)
+        with entry as verdict:  # a place is taken before the stream is accepted
+            if isinstance(verdict, Refused):
+                log.warning("a call was refused", reason=verdict.fault.value)
+                await request.reject(verdict.status, verdict.text)
+                return
+            await self._answer(request, dialect, verdict.ticket)
+
+    async def _answer(self, request: MediaRequest, dialect: Dialect, ticket: Ticket | None) -> None:
         call_id = new_call_id(datetime.now(UTC))
         with structlog.contextvars.bound_contextvars(call_id=call_id):
             socket = await request.accept(dialect.capabilities.subprotocol)
             oddities = Oddities()
             started = await self._wait_for_start(socket, dialect, oddities)
-            if started is not None:
-                with structlog.contextvars.bound_contextvars(call_sid=started.call_sid):
-                    await self._live(socket, dialect, started, call_id, oddities)
+            if started is None:
+                return
+            if ticket is not None and not ticket.opens(started.call_sid):
+                await self._refuse(socket, self.admission.refuse(EntryFault.WRONG_CALL).text)
+                return
+            self.admission.note_answered(started.call_sid)
+            with structlog.contextvars.bound_contextvars(call_sid=started.call_sid):
+                await self._live(socket, dialect, started, call_id, oddities)
 
     async def _wait_for_start(self, socket: MessageSocket, dialect: Dialect, oddities: Oddities) -> StreamStarted | None:
         """Wait for the stream's start; None, with the socket closed and the reason logged, if it does not come."""
@@ -104,6 +127,8 @@ class Answering:
                 finally:
                     duration_s = round(trio.current_time() - began, 3)
                     log.info("call ended", reason=runner.end_reason, duration_s=duration_s, oddities=dict(oddities.counts))
+            if self.hang_up is not None and runner.call.parts.standing.end_reason:  # we ended it, not the caller
+                await self.hang_up(started)
 
 
 def _standing(call: Call) -> Standing:

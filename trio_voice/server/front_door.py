@@ -60,6 +60,8 @@ class MediaRequest:
     remote: str
     """The address and port that the connection comes from."""
     _upgrade: Upgrade
+    token: str = ""
+    """The call token in the path, behind the dialect's name; "" for none."""
 
     async def accept(self, subprotocol: str | None = None) -> MessageSocket:
         """Open the stream, with one of the subprotocols that the carrier offers, or none. Raises SocketClosed if it has gone."""
@@ -162,18 +164,20 @@ class FrontDoor:
             return
         if head is None:
             return
-        dialect = self._dialect(head.path)
+        dialect, token = self._dialect(head.path)
         if head.wants_websocket:
-            await self._answer_upgrade(head, dialect, stream, names)
+            await self._answer_upgrade(head, dialect, token, stream, names)
         elif dialect is not None:
-            text = f"{head.path} is a media stream: connect with a WebSocket (ws:// or wss://), as a carrier or `make call` does"
+            path = f"{MEDIA_PATH}{dialect}"
+            text = f"{path} is a media stream: connect with a WebSocket (ws:// or wss://), as a carrier or `make call` does"
             await answer_plainly(stream, 426, text, {"Upgrade": "websocket", "Connection": "Upgrade, close"})
         else:
             await self._pages.serve(head.without_upgrade(), stream, names)
 
-    def _dialect(self, path: str) -> str | None:
-        name = path.removeprefix(MEDIA_PATH).removesuffix("/")
-        return name if path.startswith(MEDIA_PATH) and name in self._dialects else None
+    def _dialect(self, path: str) -> tuple[str | None, str]:
+        """Take a media path apart: the dialect's name (None: it is no such path) and the call token behind it."""
+        name, _, token = path.removeprefix(MEDIA_PATH).removesuffix("/").partition("/")
+        return (name, token) if path.startswith(MEDIA_PATH) and name in self._dialects else (None, "")
 
     async def _read_head(self, stream: trio.abc.ReceiveStream) -> Head | None:
         """Read a head. None: there is none, or the connection had to make room for a newer one.
@@ -199,7 +203,9 @@ class FrontDoor:
             self._refusal_logged_at = now
             log.warning("too many connections without a request: closing the oldest", limit=self._limits.heads)
 
-    async def _answer_upgrade(self, head: Head, dialect: str | None, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+    async def _answer_upgrade(
+        self, head: Head, dialect: str | None, token: str, stream: trio.abc.HalfCloseableStream, names: Names
+    ) -> None:
         if dialect is None:
             known = ", ".join(f"{MEDIA_PATH}{name}" for name in sorted(self._dialects))
             log.info("no media stream at this path", path=head.path)
@@ -208,9 +214,11 @@ class FrontDoor:
             log.info("media stream refused", status=503, reason="draining")
             await answer_plainly(stream, 503, "this server is ending and takes no new calls")
         else:
-            await self._answer_media(head, dialect, stream, names)
+            await self._answer_media(head, dialect, token, stream, names)
 
-    async def _answer_media(self, head: Head, dialect: str, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+    async def _answer_media(
+        self, head: Head, dialect: str, token: str, stream: trio.abc.HalfCloseableStream, names: Names
+    ) -> None:
         try:
             async with answer_websocket(
                 ReplayingStream(head.raw, stream),
@@ -218,7 +226,7 @@ class FrontDoor:
                 max_message_bytes=self._limits.message_bytes,
                 handshake_timeout_s=self._limits.head_s,
             ) as upgrade:
-                await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade), upgrade)
+                await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade, token), upgrade)
         except ConnectFailed as failed:
             log.info("bad WebSocket handshake", reason=str(failed))
 
