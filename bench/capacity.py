@@ -35,6 +35,8 @@ SYSTEM_PROCESSOR, CALLERS_PROCESSOR = 1, 0
 LATE_LIMIT_MS = 15.0
 SENTENCE_S = 2.0
 MODEL = "gpt-realtime-2.1"
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended, as shells tell it."""
 
 
 @frozen
@@ -194,7 +196,14 @@ def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) ->
     if quick:
         calls, seconds, repeat = (10,), 15.0, 1
     pin(CALLERS_PROCESSOR)
-    rows = trio.run(run, calls, seconds, repeat, console)
+    rows = None
+    try:
+        rows = trio.run(run, calls, seconds, repeat, console)
+    except* KeyboardInterrupt:
+        pass
+    if rows is None:
+        console.print("Interrupted: nothing was written.")
+        raise SystemExit(INTERRUPTED)
     show(rows, console)
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / "capacity.json"

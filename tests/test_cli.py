@@ -100,3 +100,17 @@ def test_the_version_is_told() -> None:
     result = CliRunner().invoke(cli.main, ["--version"])
     assert result.exit_code == 0
     assert result.stdout.startswith("trio-voice, version ")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_reader_who_leaves_is_a_quiet_end(serve_with: Serve, nested: bool) -> None:
+    async def print_in_a_nursery() -> None:
+        async with trio.open_nursery():
+            raise BrokenPipeError
+
+    def body() -> None:
+        if nested:
+            trio.run(print_in_a_nursery)
+        raise BrokenPipeError
+
+    assert serve_with(body) == (0, "", "")

@@ -5,9 +5,13 @@ A user's mistake is one line on standard error and exit code 2, never a tracebac
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
+from io import UnsupportedOperation
 
 import click
 
@@ -61,15 +65,32 @@ class LazyCommands(click.Group):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command, and turn a user's mistake into its line, also out of the nurseries that it came through."""
+        """Run a command, and turn a user's mistake into its line, also out of the nurseries that it came through.
+
+        Whoever reads what we print may stop reading (`| head`): then there is nobody to tell anything, and the end is quiet.
+        """
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise Mistake(str(error)) from None
+        except BrokenPipeError:
+            _print_nowhere()
         except BaseExceptionGroup as group:
+            if group.split(BrokenPipeError)[1] is None:
+                _print_nowhere()
+                return None
             if group.split(UserError)[1] is not None:
                 raise
             raise Mistake(str(next(_leaves(group)))) from None
+        return None
+
+
+def _print_nowhere() -> None:
+    """What is still to be printed, also by the interpreter's own last flush, goes where nobody reads it."""
+    with suppress(UnsupportedOperation):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

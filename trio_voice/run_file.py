@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,26 +16,67 @@ NAME = "server.json"
 
 
 @contextmanager
-def run_file(calls_folder: Path, *, url: str, token: str) -> Iterator[Path]:
+def run_file(calls_folder: Path, *, url: str, token: str, tell: Callable[[str], None]) -> Iterator[Path | None]:
     """Have `server.json` in the calls folder, readable by this user alone, for the time of the block.
 
-    A file that another server has put there meanwhile is left alone. Raises UserError when the folder cannot be written.
+    While another server that runs has its own there, that is left alone: `tell` is told so, and there is no path. Raises
+    UserError when the folder cannot be written.
     """
-    path = calls_folder / NAME
-    facts = {"url": url, "token": token, "pid": os.getpid(), "calls_folder": str(calls_folder)}
+    with _only_one(calls_folder) as is_only:
+        if not is_only:
+            tell(_second(calls_folder, url))
+            yield None
+            return
+        path = calls_folder / NAME
+        facts = {"url": url, "token": token, "pid": os.getpid(), "calls_folder": str(calls_folder)}
+        _write(path, facts)
+        try:
+            yield path
+        finally:
+            with suppress(OSError, ValueError):
+                if json.loads(path.read_text(encoding="utf-8")) == facts:
+                    path.unlink()
+
+
+@contextmanager
+def _only_one(calls_folder: Path) -> Iterator[bool]:
+    """Lock the folder; False: another server has. The lock goes with its process, however that ends."""
     try:
-        number, draft = tempfile.mkstemp(prefix=f".{NAME}-", dir=calls_folder)  # made with mode 0600
+        folder = os.open(calls_folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(_unwritable(calls_folder, error)) from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_only = True
+    except BlockingIOError:
+        is_only = False
+    except OSError:  # a file system without locks
+        is_only = True
+    try:
+        yield is_only
+    finally:
+        os.close(folder)
+
+
+def _second(calls_folder: Path, url: str) -> str:
+    try:
+        other = str(json.loads((calls_folder / NAME).read_text(encoding="utf-8"))["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        other = "its address is not known"
+    return (
+        f"Another server ({other}) runs with the calls folder {calls_folder}: make call reaches that one. "
+        f'To call this one: make call ARGS="--url {url}"; or give it a folder of its own with --calls.'
+    )
+
+
+def _write(path: Path, facts: dict[str, object]) -> None:
+    try:
+        number, draft = tempfile.mkstemp(prefix=f".{NAME}-", dir=path.parent)  # made with mode 0600
         with os.fdopen(number, "w", encoding="utf-8") as file:
             json.dump(facts, file)
         Path(draft).replace(path)
     except OSError as error:
-        raise UserError(_unwritable(calls_folder, error)) from None
-    try:
-        yield path
-    finally:
-        with suppress(OSError, ValueError):
-            if json.loads(path.read_text(encoding="utf-8")) == facts:
-                path.unlink()
+        raise UserError(_unwritable(path.parent, error)) from None
 
 
 def make_calls_folder(calls_folder: Path) -> None:

@@ -126,8 +126,9 @@ async def run_server(
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
             async with trio.open_nursery() as doors:
                 await doors.start(door)
-                with run_file(settings.server.calls_folder, url=own_url, token=token):
-                    say(_banner(settings, about, own_url, voice))
+                hints: list[str] = []
+                with run_file(settings.server.calls_folder, url=own_url, token=token, tell=hints.append):
+                    say("\n".join([_banner(settings, about, own_url, voice), *hints]))
                     await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
                 doors.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S

@@ -153,15 +153,42 @@ async def test_a_model_that_cannot_be_reached_is_told_at_the_start_and_by_readyz
     with socket.socket() as unused:  # bound and not listening: nobody else gets the port, and a connection is refused
         unused.bind(("127.0.0.1", 0))
         url = f"ws://127.0.0.1:{unused.getsockname()[1]}/v1"
-        async with running(tmp_path, "--model", url) as (process, facts):
+        async with running(tmp_path, "--model", url, "--set", "call.first_session_limit_s=0.3") as (process, facts):
             await written(tmp_path / "err.txt", "cannot be reached")
             status, body = await ask(facts["url"], "/readyz")
             facts_told = json.loads(body)
             assert (status, facts_told["ready"]) == (503, False)
             assert facts_told["reason"] == f"cannot connect to {url}/realtime: connection refused"
             assert (await ask(facts["url"], "/healthz"))[0] == 200
+            code, said = await called(tmp_path)
+            assert code == 1
+            assert said.splitlines()[-1] == (
+                f"FAILED: the caller heard an apology: no model session within the limit ({facts_told['reason']})"
+            )
             process.send_signal(signal.SIGINT)
             assert await code_of(process) == 0
+
+
+async def called(folder: Path) -> tuple[int, str]:
+    """A test call's exit code, and what it printed."""
+    command = [sys.executable, "-m", "trio_voice", "call", "--calls-folder", str(folder / "calls")]
+    with trio.fail_after(START_LIMIT_S):
+        done = await trio.run_process(command, check=False, cwd=folder, env=environment(), capture_stdout=True)
+    return done.returncode, done.stdout.decode()
+
+
+async def test_a_call_whose_reader_leaves_ends_quietly(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _facts):
+        command = f"{sys.executable} -m trio_voice call --calls-folder calls | head -1"
+        with trio.fail_after(START_LIMIT_S):
+            done = await trio.run_process(
+                ["bash", "-o", "pipefail", "-c", command], check=False, cwd=tmp_path, env=environment(), capture_stdout=True,
+                capture_stderr=True,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.count(b"\n") == 1
+        process.send_signal(signal.SIGTERM)
+        assert await code_of(process) == 0
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:

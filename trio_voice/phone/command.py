@@ -11,7 +11,6 @@ import click
 import msgspec
 import trio
 from attrs import define, field
-from rich.console import Console
 
 from trio_voice.errors import UserError
 from trio_voice.phone.caller import PhoneCall
@@ -29,12 +28,13 @@ from trio_voice.phone.finding import Server, find_server, server_at, started_ser
 from trio_voice.phone.results import summary, write_results
 from trio_voice.phone.scenario import Scenario
 from trio_voice.phone.speech import SpeechUnavailableError, get_prompts, speech_folder
+from trio_voice.phone.verdict import why_failed
+from trio_voice.storage.screen import PipedConsole
 
 _FEED_LIMIT_S = 5.0
 """How long the feed and the journal may go on after the call."""
 _LOOK_EVERY_S = 0.05
 _INTERRUPTED = 130
-_NORMAL_CLOSURE = 1000
 
 
 @click.command()
@@ -58,9 +58,10 @@ def call(
     The caller listens to the greeting, says a sentence, listens to the answer, and so on, and says goodbye. What happens is shown
     as it happens; what the caller heard, the call's journal and a picture of the call are kept in a folder of the call's own.
 
-    Exit code 0: a good call. 1: the line was lost, or the server failed or broke the carrier's protocol. 2: no call came about.
+    Exit code 0: a good call. 1: it failed, and the last line says why: the line was lost, the caller heard an apology, the server
+    failed or broke the carrier's protocol. 2: no call came about.
     """
-    display = Display(Console(highlight=False, markup=False, emoji=False))
+    display = Display(PipedConsole(highlight=False, markup=False, emoji=False))
     scenario = _scenario(display, wavs, barge_in_at, hang_up_at, dtmf)
     errand = _Errand(display, scenario, url, calls_folder)
     trio.run(errand.run)
@@ -192,5 +193,15 @@ def _conclude(errand: _Errand) -> int:
     for failure in failures:
         display.say(failure)
     display.say("Wrote " + ", ".join([str(paths[0]), *(path.name for path in paths[1:])]))
-    well_ended = call.ending.code == _NORMAL_CLOSURE
-    return 0 if well_ended and not call.carrier.warnings else 1
+    why = why_failed(call, _journal_lines(errand))
+    if why is not None:
+        display.say(f"FAILED: {why}")
+    return 0 if why is None else 1
+
+
+def _journal_lines(errand: _Errand) -> list[str]:
+    """The whole journal, where it is at hand: the feed leaves single audio frames out."""
+    try:
+        return (errand.folder / "call.jsonl").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return errand.journal

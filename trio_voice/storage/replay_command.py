@@ -23,6 +23,7 @@ from trio_voice.storage.dialogue import Dialogue, Row, Tone, Who
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.printable import printable
 from trio_voice.storage.replay import Difference, Replay, Replayed, Verdict
+from trio_voice.storage.screen import PipedConsole
 from trio_voice.storage.timeline import draw_timeline
 
 JOURNAL = "call.jsonl"
@@ -54,7 +55,7 @@ def replay(file: Path, until_s: float | None, picture: Path | None, quiet: bool)
     path = file / JOURNAL if file.is_dir() else file
     if picture is not None and picture.suffix not in PICTURES:
         raise UserError(f"--timeline {picture}: a picture ends in {', '.join(PICTURES)}")
-    screen = Screen(Console(highlight=False, markup=False, emoji=False))
+    screen = Screen(PipedConsole(highlight=False, markup=False, emoji=False))
     began = time.perf_counter()
     with opened_journal(path) as lines:
         journal = JournalReader(lines)

@@ -1,0 +1,88 @@
+"""Whether a call was a good one, from what the phone saw and what the call's journal says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from trio_voice.phone.caller import PhoneCall
+
+_NORMAL_CLOSURE = 1000
+_APOLOGY = "apology"
+"""The item that the server plays when the model cannot speak any more."""
+
+
+def why_failed(call: PhoneCall, journal: Iterable[str]) -> str | None:
+    """Say in one sentence why an ended call was not a good one; None: it was.
+
+    `journal` are the lines of the call's journal; none, if the server is elsewhere. What is not understood is passed over.
+    """
+    story = _Story()
+    for record in _records(journal):
+        story.take(record)
+    ending = call.ending
+    assert ending is not None
+    if story.failure is not None:
+        return story.failure
+    if ending.code != _NORMAL_CLOSURE:
+        return f"the {ending.by.value} ended the call with code {ending.code}" + (f" ({ending.reason})" if ending.reason else "")
+    if call.carrier.warnings:
+        first = call.carrier.warnings[0]
+        return f"the server broke the carrier's protocol: {first.code} {first.text}"
+    return None
+
+
+def _records(journal: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    for line in journal:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+@define
+class _Story:
+    """What went wrong, in the order of the journal."""
+
+    fatal: str | None = None
+    apology: str | None = None
+    """Why the caller heard an apology; "" until the reason is known."""
+    lost: str | None = None
+    """Why the model's session was lost, if no other took its place."""
+    _is_over: bool = field(default=False, init=False)
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take the next line; what comes after the hang-up is its consequence."""
+        if self._is_over:
+            return
+        reason = str(record.get("reason") or "")
+        match record.get("event") or record.get("command"):
+            case "FatalErrorRaised":
+                self.fatal = self.fatal or reason
+            case "SessionLost":
+                self.lost = reason or "for no reason that was told"
+            case "SessionReady":
+                self.lost = None
+            case "PlayAudio" if record.get("item_id") == _APOLOGY:
+                self.apology = self.apology or ""
+            case "HangUp" | "Close" | "CallerHungUp":
+                self._is_over = True
+                if self.apology is not None:
+                    self.apology = reason
+
+    @property
+    def failure(self) -> str | None:
+        """The sentence; None: nothing went wrong."""
+        if self.fatal is not None:
+            return f"something failed in the server: {self.fatal}; its log tells more"
+        if self.apology is not None:
+            cause = f" ({self.lost})" if self.lost and self.lost not in self.apology else ""
+            return f"the caller heard an apology: {self.apology or 'the journal does not say why'}{cause}"
+        if self.lost is not None:
+            return f"the model's session was lost, and no other came: {self.lost}"
+        return None
