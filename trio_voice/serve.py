@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import trio
 from trio_voice.agent_file import load_agent
 from trio_voice.config import EMBEDDED, LogFormat, LogLevel, ServerSettings, Settings, load_settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
+from trio_voice.entrance import carrier_hang_up, make_admission, warnings
 from trio_voice.errors import UserError
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
@@ -104,7 +105,7 @@ async def run_server(
         return
     make_calls_folder(settings.server.calls_folder)
     directory, draining = CallDirectory(), trio.Event()
-    async with _listening(settings.server) as listeners, trio.open_nursery() as nursery:
+    async with _listening(settings.server) as listeners, AsyncExitStack() as stack, trio.open_nursery() as nursery:
         voice: list[str] = []
         base_url = settings.access.base_url or await _start_model(nursery, voice.append)
         own_url, media_urls = _addresses(settings.server, listeners)
@@ -114,14 +115,27 @@ async def run_server(
             model=model_in_words(settings),
             media_urls=media_urls,
         )
-        token = secrets.token_urlsafe(32)
+        token = settings.credentials.api_token or secrets.token_urlsafe(32)
+        admission = make_admission(settings, api_token=token, draining=draining)
         watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
         if settings.access.base_url is not None:  # the embedded model is this process
             nursery.start_soon(watch.run)
         app = create_app(
-            Dependencies(about=about, directory=directory, token=token, draining=draining, problem=lambda: watch.problem)
+            Dependencies(
+                about=about,
+                directory=directory,
+                token=token,
+                draining=draining,
+                problem=lambda: watch.problem,
+                show_numbers=settings.server.show_numbers,
+                admission=admission,
+                media_base=media_urls[0].partition(MEDIA_PATH)[0],
+                sorry=settings.twilio.sorry,
+            )
         )
-        answer = media or Answering(call_plan(settings, base_url, about.version), directory, settings.server.calls_folder)
+        hang_up = await stack.enter_async_context(carrier_hang_up(settings))
+        plan = call_plan(settings, base_url, about.version)
+        answer = media or Answering(plan, directory, settings.server.calls_folder, admission, hang_up)
         async with trio.open_nursery() as connections:
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
             async with trio.open_nursery() as doors:
@@ -215,6 +229,7 @@ def _banner(settings: Settings, about: About, own_url: str, voice: list[str]) ->
         [
             f"trio-voice {about.version}: {about.agent} is ready for calls.",
             *(f"  {name:<9} {text}" for name, text in lines),
+            *(f"  WARNING   {sentence}." for sentence in warnings(settings)),
             f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
         ]
     )

@@ -16,13 +16,16 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from trio_voice.server.admission import Admission
 from trio_voice.server.directory import CallDirectory, Feed, LinesLost
 from trio_voice.web.access import Access
 from trio_voice.web.answers import API_PATH, error_answer
 from trio_voice.web.answers import json_answer as _json
+from trio_voice.web.call_tokens import CallTokensApi
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.start_page import About, asset, start_page
+from trio_voice.web.twilio import SORRY, TwilioWebhooks
 
 APPEAR_LIMIT_S = 5.0
 """How long a feed is waited for whose call has not begun: whoever places a call subscribes first."""
@@ -43,12 +46,24 @@ class Dependencies:
     """Why a call would fail now, if it would."""
     show_numbers: bool = False
     """Telephone numbers are shown in full."""
+    admission: Admission = field(factory=Admission)
+    media_base: str = "ws://127.0.0.1:8080"
+    """Where carriers' streams connect: scheme and host."""
+    sorry: str = SORRY
+    """What Twilio says to a caller whose call got no media stream."""
 
 
 def create_app(dependencies: Dependencies) -> ASGIApp:
     """Make the application. It must be called within Trio, whose clock tells the time since then."""
     access = Access(dependencies.token)
     pages = _Pages(dependencies, access)
+    tokens = CallTokensApi(access=access, admission=dependencies.admission)
+    twilio = TwilioWebhooks(
+        admission=dependencies.admission,
+        directory=dependencies.directory,
+        media_base=dependencies.media_base,
+        sorry=dependencies.sorry,
+    )
     calls = CallsApi(access=access, directory=dependencies.directory, show_numbers=dependencies.show_numbers)
     app = Starlette(
         routes=[
@@ -59,6 +74,8 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             Route("/calls/{call_sid}/events", pages.events),
             Route(f"{API_PATH}/calls/{{call_sid}}/events", pages.events),
             *calls.routes(),
+            *tokens.routes(),
+            *twilio.routes(),
         ],
         exception_handlers={HTTPException: error_answer},
     )
