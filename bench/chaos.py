@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.capacity import LATE_LIMIT_MS, percentile
-from bench.load import FRAME_BYTES, FRAME_S, LoadCaller, Totals, client_frame
+from bench.load import FRAME_BYTES, FRAME_S, LoadCaller, Totals, client_frame, upgraded
 from bench.processes import free_port, pin, started, wait_until_listening
 from bench.random_caller import GARBAGE, RandomCaller, Story
 from bench.soak import FAULTS, NO_FAULTS, set_faults
@@ -80,10 +80,7 @@ async def _open(place: Place, number: int, *, says_start: bool = True, receive_b
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await plain.connect(("127.0.0.1", place.port))
     stream = trio.SocketStream(plain)
-    await stream.send_all(
-        b"GET /media/twilio HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    await upgraded(stream)
     if says_start:
         ids = {"accountSid": "AC", "callSid": f"CA{number:032x}", "streamSid": f"MZ{number:032x}"}
         media_format = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}

@@ -54,6 +54,21 @@ def server_frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
         yield opcode, payload
 
 
+async def upgraded(stream: trio.SocketStream, path: str = "/media/twilio") -> bytes:
+    """Ask for a WebSocket; what came behind the answer's head. Raises ConnectionError when it is not granted."""
+    await stream.send_all(_UPGRADE.format(path=path).encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = await stream.receive_some()
+        if not data:
+            raise ConnectionError("the server closed the connection during the upgrade")
+        answer += data
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    if b" 101 " not in head.split(b"\r\n")[0]:
+        raise ConnectionError(f"no upgrade: {head[:60]!r}")
+    return rest
+
+
 @define(eq=False)
 class Totals:
     """What all callers saw together."""
@@ -91,23 +106,11 @@ class LoadCaller:
         """Call, talk for so long, hang up."""
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         async with stream:
-            await stream.send_all(_UPGRADE.format(path=path).encode())
-            await self._finish_upgrade(stream)
+            self._buffer += await upgraded(stream, path)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, stream, nursery.cancel_scope)
                 await self._speak(stream, began_at, seconds)
                 nursery.cancel_scope.cancel()
-
-    async def _finish_upgrade(self, stream: trio.SocketStream) -> None:
-        while b"\r\n\r\n" not in self._buffer:
-            data = await stream.receive_some()
-            if not data:
-                raise ConnectionError("the server closed the connection during the upgrade")
-            self._buffer += data
-        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        if b" 101 " not in head.split(b"\r\n")[0]:
-            raise ConnectionError(f"no upgrade: {head[:60]!r}")
-        self._buffer[:] = rest
 
     async def _speak(self, stream: trio.SocketStream, began_at: float, seconds: float) -> None:
         begin = {

@@ -12,7 +12,7 @@ import msgspec
 import trio
 from attrs import define, field
 
-from bench.load import FRAME_BYTES, FRAME_S, client_frame, server_frames
+from bench.load import FRAME_BYTES, FRAME_S, client_frame, server_frames, upgraded
 
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 ANSWER_LIMIT_S = 20.0
@@ -88,7 +88,9 @@ class RandomCaller:
                 self.story.ended_by_server += 1
 
     async def _live(self, stream: trio.SocketStream, leaving: Leaving) -> None:
-        if not await self._upgrade(stream):
+        try:
+            self._buffer += await upgraded(stream)
+        except ConnectionError:
             self.story.refused += 1
             return
         async with trio.open_nursery() as nursery:
@@ -115,21 +117,6 @@ class RandomCaller:
     @property
     def _call_sid(self) -> str:
         return f"CA{self.number:032x}"
-
-    async def _upgrade(self, stream: trio.SocketStream) -> bool:
-        head = (
-            "GET /media/twilio HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        await stream.send_all(head.encode())
-        while b"\r\n\r\n" not in self._buffer:
-            data = await stream.receive_some()
-            if not data:
-                return False
-            self._buffer += data
-        answer, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        self._buffer[:] = rest
-        return b" 101 " in answer.split(b"\r\n")[0]
 
     async def _speak(self, stream: trio.SocketStream) -> None:
         if self.random.random() < 0.05:

@@ -1,0 +1,115 @@
+"""How soon the server answers, what it weighs when idle, and what the set-up of a call costs.
+
+    python -m bench.startup [--repeat 5]
+
+- ready: from the start of the process to the first answer of /healthz, in seconds (the embedded model elsewhere);
+- idle: resident memory of the process then, in MB;
+- set-up: our own processor time for a call that is left as soon as its greeting is heard, in ms, over many such calls in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import trio
+from attrs import asdict, frozen
+from rich.console import Console
+from rich.table import Table
+
+from bench.capacity import CALLERS_PROCESSOR, trio_voice
+from bench.load import client_frame, upgraded
+from bench.processes import Measured, pin, started
+
+RESULTS = Path(__file__).parent / "results"
+CALLS = 100
+TARGETS = {"ready_s": 1.0, "idle_mb": 60.0, "setup_ms": 20.0}
+_TEXT = 1
+
+
+@frozen
+class Result:
+    """One run."""
+
+    ready_s: float
+    idle_mb: float
+    setup_ms: float
+    """Processor time."""
+    greeting_p50_ms: float
+    """From the connection to the first speech that the caller gets: the model's time included."""
+
+
+async def one_call(port: int, number: int) -> float:
+    """Call, wait for the first speech, hang up; how long that took, in ms."""
+    began_at = trio.current_time()
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        heard = await upgraded(stream)
+        sid = f"{number:032x}"
+        start = (
+            f'{{"event":"start","streamSid":"MZ{sid}","start":{{"accountSid":"AC","callSid":"CA{sid}","streamSid":"MZ{sid}",'
+            '"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}'
+        )
+        await stream.send_all(client_frame(_TEXT, start.encode()))
+        with trio.fail_after(20):
+            while b'"media"' not in heard:
+                data = await stream.receive_some()
+                if not data:
+                    raise ConnectionError(f"the server ended the call: {heard[-200:]!r}")
+                heard += data
+        took_ms = (trio.current_time() - began_at) * 1000
+        await stream.send_all(client_frame(_TEXT, f'{{"event":"stop","streamSid":"MZ{sid}"}}'.encode()))
+    return took_ms
+
+
+async def measure(folder: Path) -> Result:
+    """One run."""
+    async with started(["-m", "bench.model_process"], CALLERS_PROCESSOR, folder / "model.log") as model:
+        url = await model.line()
+        began_at = time.monotonic()
+        async with trio_voice(url, folder) as (measured, port, _):
+            ready_s = time.monotonic() - began_at
+            await trio.sleep(0.5)
+            idle_mb = measured.resident_bytes() / 2**20
+            await one_call(port, CALLS)
+            setup_ms, times_ms = await _set_up(measured, port)
+    return Result(ready_s, idle_mb, setup_ms, statistics.median(times_ms))
+
+
+async def _set_up(measured: Measured, port: int) -> tuple[float, list[float]]:
+    before_s = measured.cpu_s()
+    times_ms = [await one_call(port, number) for number in range(CALLS)]
+    return (measured.cpu_s() - before_s) * 1000 / CALLS, times_ms
+
+
+async def run(repeat: int, console: Console) -> list[Result]:
+    """All runs, and a table of the medians."""
+    results = []
+    for _ in range(repeat):
+        with tempfile.TemporaryDirectory(prefix="trio-voice-bench-") as folder:
+            results.append(await measure(Path(folder)))
+    table = Table("what", "median", "target", title="Start, idle weight, set-up of a call")
+    for name in asdict(results[0]):
+        middle = statistics.median([asdict(result)[name] for result in results])
+        table.add_row(name, f"{middle:.2f}", f"{TARGETS[name]:g}" if name in TARGETS else "")
+    console.print(table)
+    return results
+
+
+@click.command()
+@click.option("--repeat", type=int, default=5, show_default=True, help="Runs; the median counts.")
+def main(repeat: int) -> None:
+    """Measure, print a table, write bench/results/startup.json."""
+    console = Console()
+    console.width = max(console.width, 100)
+    pin(CALLERS_PROCESSOR)
+    results = trio.run(run, repeat, console)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "startup.json").write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
