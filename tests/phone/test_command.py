@@ -31,6 +31,7 @@ from trio_voice.phone.scenario import DuringAgent, HangUp, Press, Say, Scenario
 from trio_voice.phone.speech import SpeechUnavailableError
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.phone.voice import prepare_speech
+from trio_voice.phone.webhook import Carrier
 
 SENTENCE = prepare_speech(synthetic_speech(1, 1.0), "A sentence.")
 JOURNAL = (
@@ -39,6 +40,18 @@ JOURNAL = (
     b'data: {"t":2.0,"command":"Close","reason":"done"}\n\n'
 )
 
+TWIML = (
+    b'<Response><Connect action="/twilio/after"><Stream url="ws://town:8080/media/twilio/abc" statusCallback="/twilio/status">'
+    b'<Parameter name="tenant" value="acme"/></Stream></Connect></Response>'
+)
+POSTED = {
+    b"/api/v1/call-tokens": (201, b'{"paths":{"twilio":"/media/twilio/abc"}}'),
+    b"/twilio/voice": (200, TWIML),
+    b"/twilio/busy": (200, b'<Response><Reject reason="busy"/></Response>'),
+    b"/twilio/status": (204, b""),
+    b"/twilio/after": (200, b"<Response><Hangup/></Response>"),
+}
+
 
 @define(eq=False)
 class Town:
@@ -46,6 +59,10 @@ class Town:
 
     nursery: trio.Nursery
     refuses: bool = False
+    guarded: bool = False
+    """Media streams need the call token."""
+    posted: list[bytes] = field(factory=list)
+    """Paths of what was posted."""
     calls: list[FakeServer] = field(factory=list)
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
@@ -59,6 +76,11 @@ class Town:
             replay, rest = memory_stream_pair()
             await replay.send_all(head)
             await self._answer(trio.StapledStream(stream.send_stream, _Then(rest, stream.receive_stream)))
+        elif head.startswith(b"POST"):
+            path = head.split(b" ")[1]
+            self.posted.append(path)
+            status, body = POSTED[path]
+            await stream.send_all(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
         else:
             body = JOURNAL if b"/events" in head else b"{}"
             await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -68,6 +90,9 @@ class Town:
             request = await wrap_server_stream(connection, stream)
             if self.refuses:
                 await request.reject(503, body=b"full\n")
+                return
+            if self.guarded and request.path != "/media/twilio/abc":
+                await request.reject(403, body=b"no token\n")
                 return
             server = FakeServer(await request.accept())
             self.calls.append(server)
@@ -139,6 +164,39 @@ async def test_a_call_to_the_server_that_runs_here_has_its_journal(
     assert _conclude(task) == 0
     assert "call    ask for a response: greeting" in screen.getvalue()
     assert (tmp_path / "20261121-1" / "call.jsonl").read_text("utf-8").count("\n") == 3
+
+
+async def test_r40_a_guarded_server_is_asked_for_a_call_token(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def running(calls_folder: Path) -> Server:
+        return Server("ws://town:8080/media/twilio", "http://town:8080", "t0k", calls_folder, 1)
+
+    monkeypatch.setattr(command, "find_server", running)
+    town.guarded = True
+    task, _ = errand(tmp_path, url=None)
+    await task.run()
+    assert _conclude(task) == 0
+    assert town.posted == [b"/api/v1/call-tokens"]
+
+
+async def test_a_call_rings_by_its_webhook(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    town.guarded = True
+    task, screen = errand(tmp_path, url=None)
+    task.carrier = Carrier(webhook_url="http://town:8080/twilio/voice", auth_token="12345")
+    await task.run()
+    assert _conclude(task) == 0
+    assert town.posted == [b"/twilio/voice", b"/twilio/status", b"/twilio/status", b"/twilio/after"]
+    assert town.calls[0].of("start")[0]["start"]["customParameters"] == {"tenant": "acme"}
+    assert screen.getvalue().startswith("Ringing http://town:8080/twilio/voice\nCalling ws://town:8080/media/twilio/...\n")
+    assert "The carrier hangs up\n" in screen.getvalue()
+
+
+async def test_a_call_that_is_not_connected_is_the_users_to_know(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:
+    task, _ = errand(tmp_path, url=None)
+    task.carrier = Carrier(webhook_url="http://town:8080/twilio/busy")
+    with pytest.RaisesGroup(pytest.RaisesExc(UserError, match=r"the webhook rejects the call \(busy\)"), flatten_subgroups=True):
+        await task.run()
 
 
 async def test_when_none_runs_one_is_started_for_the_call_and_ended_after_it(

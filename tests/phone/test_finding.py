@@ -180,3 +180,31 @@ async def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"server\.log cannot be written .*--calls-folder"):
         async with started_server(tmp_path / "file"):
             pytest.fail("there is no server")
+
+
+@pytest.mark.parametrize(
+    ("answer", "url"),
+    [
+        (Answer(201, b'{"paths":{"twilio":"/media/twilio/abc"}}'), "ws://h:1/media/twilio/abc"),
+        (Answer(503, b"all lines are busy\n"), None),
+        (Answer(201, b"{}"), None),
+        (Answer(201, b"[]"), None),
+    ],
+)
+async def test_r40_a_guarded_server_gives_its_user_a_call_token(
+    answer: Answer, url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, dict[str, str]]] = []
+
+    async def post(base: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        asked.append((base, path, headers))
+        return answer
+
+    monkeypatch.setattr(finding, "post", post)
+    server = Server("ws://h:1/media/twilio", "http://h:1", "t0k")
+    if url is None:
+        with pytest.raises(UserError, match="refused the call, and gave no call token"):
+            await finding.media_url_with_token(server)
+    else:
+        assert await finding.media_url_with_token(server) == url
+    assert asked == [("http://h:1", "/api/v1/call-tokens", {"Authorization": "Bearer t0k"})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -10,10 +11,11 @@ from pathlib import Path
 import click
 import msgspec
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from trio_voice.errors import UserError
-from trio_voice.phone.caller import PhoneCall
+from trio_voice.phone.caller import CallRefusedError, Headers, PhoneCall
+from trio_voice.phone.carrier import Identity
 from trio_voice.phone.conversation import (
     conversation,
     recorded_interruption,
@@ -24,11 +26,12 @@ from trio_voice.phone.conversation import (
 )
 from trio_voice.phone.display import Display
 from trio_voice.phone.feed import UnreachableError, call_events
-from trio_voice.phone.finding import Server, find_server, server_at, started_server
+from trio_voice.phone.finding import FORBIDDEN, Server, find_server, media_url_with_token, server_at, started_server
 from trio_voice.phone.results import summary, write_results
 from trio_voice.phone.scenario import Scenario
 from trio_voice.phone.speech import SpeechUnavailableError, get_prompts, speech_folder
 from trio_voice.phone.verdict import why_failed
+from trio_voice.phone.webhook import Carrier, Twiml
 from trio_voice.storage.screen import PipedConsole
 
 _FEED_LIMIT_S = 5.0
@@ -48,10 +51,23 @@ _INTERRUPTED = 130
 @click.option("--hang-up-at", type=click.FloatRange(min=0), metavar="S", help="Hang up S seconds after the call was answered.")
 @click.option("--dtmf", default="", metavar="KEYS", help="Press these keys (0-9 * #) after the greeting.")
 @click.option(
+    "--webhook",
+    metavar="URL",
+    help="Ring as Twilio does: post this webhook, signed with TWILIO_AUTH_TOKEN, and follow its TwiML.",
+)
+@click.option("--via", metavar="URL", help="With --webhook: connect to this server instead, e.g. http://127.0.0.1:8080.")
+@click.option(
     "--calls-folder", type=click.Path(path_type=Path), default=Path("calls"), show_default=True, help="Where calls are kept."
 )
 def call(
-    url: str | None, wavs: tuple[Path, ...], barge_in_at: float | None, hang_up_at: float | None, dtmf: str, calls_folder: Path
+    url: str | None,
+    wavs: tuple[Path, ...],
+    barge_in_at: float | None,
+    hang_up_at: float | None,
+    dtmf: str,
+    webhook: str | None,
+    via: str | None,
+    calls_folder: Path,
 ) -> None:
     """Place a test call and watch it.
 
@@ -63,9 +79,17 @@ def call(
     """
     display = Display(PipedConsole(highlight=False, markup=False, emoji=False))
     scenario = _scenario(display, wavs, barge_in_at, hang_up_at, dtmf)
-    errand = _Errand(display, scenario, url, calls_folder)
+    errand = _Errand(display, scenario, url, calls_folder, _carrier(webhook, via))
     trio.run(errand.run)
     raise click.exceptions.Exit(_conclude(errand))
+
+
+def _carrier(webhook: str | None, via: str | None) -> Carrier | None:
+    if webhook is None:
+        if via is not None:
+            raise UserError("--via goes with --webhook: give the webhook's URL too")
+        return None
+    return Carrier(webhook_url=webhook, via=via, auth_token=(os.environ.get("TWILIO_AUTH_TOKEN") or "").split(" ")[0] or None)
 
 
 def _scenario(
@@ -94,6 +118,8 @@ class _Errand:
     scenario: Scenario
     url: str | None
     calls_folder: Path
+    carrier: Carrier | None = None
+    """Rings first; None: the stream is opened at once."""
     call: PhoneCall | None = field(default=None, init=False)
     journal: list[str] = field(factory=list, init=False)
     _servers_folder: Path | None = field(default=None, init=False)
@@ -124,19 +150,53 @@ class _Errand:
     async def _server(self, stack: AsyncExitStack) -> Server:
         if self.url is not None:
             return await server_at(self.url, self.calls_folder)
+        if self.carrier is not None:
+            page = self.carrier.via or self.carrier.webhook_url
+            return await find_server(self.calls_folder) or Server(page, page)
         if server := await find_server(self.calls_folder):
             return server
         self.display.say("No server runs here: starting one for this call ...")
         return await stack.enter_async_context(started_server(self.calls_folder))
 
     async def _place(self, server: Server) -> None:
-        self.display.say(f"Calling {server.media_url}")
         self._servers_folder = server.calls_folder
-        async with PhoneCall.place(server.media_url, self.scenario) as self.call, trio.open_nursery() as nursery:
-            nursery.start_soon(self._show_line, self.call)
-            nursery.start_soon(self._bounded_feed, server, self.call)
+        if self.carrier is not None:
+            await self._ring(server, self.carrier)
+        else:
+            try:
+                await self._call(server, server.media_url)
+            except CallRefusedError as refused:
+                if refused.status != FORBIDDEN or server.token is None:
+                    raise
+                await self._call(server, await media_url_with_token(server))
         if server.calls_folder is not None and _call_id(self.journal) is not None:
             await _closed_journal(self.folder / "call.jsonl")
+
+    async def _ring(self, server: Server, carrier: Carrier) -> None:
+        """Let the carrier ring: its webhook says where the call goes, and what becomes of it afterwards."""
+        self.display.say(f"Ringing {carrier.webhook_url}")
+        twiml = await carrier.ring()
+        self._show_twiml(twiml)
+        if twiml.stream is None:
+            raise UserError(f"the call was not connected: the webhook {'; '.join(twiml.said) or 'answers with nothing'}")
+        stream = twiml.stream
+        await carrier.report(stream, "stream-started")
+        identity = evolve(carrier.identity, parameters=stream.parameters)
+        await self._call(server, carrier.media_url(stream), identity, carrier.upgrade_headers(stream))
+        await carrier.report(stream, "stream-stopped")
+        assert self.call is not None
+        self._show_twiml(await carrier.after(stream, duration_s=self.call.carrier.heard_s))
+
+    def _show_twiml(self, twiml: Twiml) -> None:
+        for text in twiml.said:
+            self.display.say(f"The carrier {text}")
+
+    async def _call(self, server: Server, media_url: str, identity: Identity | None = None, headers: Headers = ()) -> None:
+        self.display.say(f"Calling {server.media_url if identity is None else media_url.rpartition('/')[0] + '/...'}")
+        place = PhoneCall.place(media_url, self.scenario, identity=identity, headers=headers)
+        async with place as self.call, trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_line, self.call)
+            nursery.start_soon(self._bounded_feed, server, self.call)
 
     async def _show_line(self, call: PhoneCall) -> None:
         async for event in call.events():

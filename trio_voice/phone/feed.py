@@ -41,6 +41,13 @@ async def get(url: str, path: str) -> Answer:
         return Answer(response.status, body)
 
 
+async def post(url: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    """Post something. Raises UnreachableError."""
+    async with _request(url, path, headers, body) as response:
+        answer = b"".join([piece async for piece in response.pieces(ANSWER_LIMIT_S)])
+        return Answer(response.status, answer)
+
+
 @asynccontextmanager
 async def call_events(url: str, token: str, call_sid: str) -> AsyncIterator[EventFeed]:
     """Follow a call: the lines of its journal as they are written. Raises UnreachableError, also when the server refuses."""
@@ -94,16 +101,21 @@ class _Response:
 
 
 @asynccontextmanager
-async def _request(url: str, path: str, headers: dict[str, str]) -> AsyncIterator[_Response]:
+async def _request(url: str, path: str, headers: dict[str, str], body: bytes | None = None) -> AsyncIterator[_Response]:
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     async with await _connect(host, port, tls) as stream:
         connection = h11.Connection(h11.CLIENT)
         fields = {"Host": f"{host}:{port}", "Accept": "*/*", "Connection": "close"} | headers
-        request = h11.Request(method="GET", target=parts.path.rstrip("/") + path, headers=list(fields.items()))
+        if body is not None:
+            fields["Content-Length"] = str(len(body))
+        request = h11.Request(
+            method="GET" if body is None else "POST", target=parts.path.rstrip("/") + path, headers=list(fields.items())
+        )
         try:
-            await stream.send_all((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+            pieces = [connection.send(request), connection.send(h11.Data(body or b"")), connection.send(h11.EndOfMessage())]
+            await stream.send_all(b"".join(piece or b"" for piece in pieces))
         except trio.BrokenResourceError:
             raise UnreachableError(f"{url} broke the connection") from None
         response = await _next_event(stream, connection, ANSWER_LIMIT_S)

@@ -16,7 +16,7 @@ import trio
 from attrs import evolve, field, frozen
 
 from trio_voice.errors import UserError
-from trio_voice.phone.feed import UnreachableError, get
+from trio_voice.phone.feed import UnreachableError, get, post
 
 MEDIA_PATH = "/media/twilio"
 RUN_FILE = "server.json"
@@ -25,6 +25,8 @@ START_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
 _LOOK_EVERY_S = 0.1
 _OK = 200
+_CREATED = 201
+FORBIDDEN = 403
 
 
 @frozen
@@ -64,6 +66,19 @@ async def server_at(url: str, calls_folder: Path) -> Server:
     if running is not None and urlsplit(running.url).netloc == parts.netloc:
         return evolve(running, media_url=server.media_url)
     return server
+
+
+async def media_url_with_token(server: Server) -> str:
+    """Ask the server, with its own token, for a call token; the media URL that it opens. Raises UserError."""
+    try:
+        answer = await post(server.url, "/api/v1/call-tokens", b"", {"Authorization": f"Bearer {server.token}"})
+        if answer.status == _CREATED:
+            parts = urlsplit(server.media_url)
+            return parts._replace(path=str(json.loads(answer.body)["paths"]["twilio"]), query="").geturl()
+        problem = answer.body.decode("utf-8", "replace").strip()[:200]
+    except (UnreachableError, ValueError, KeyError, TypeError) as error:
+        problem = str(error)
+    raise UserError(f"{server.url}: the server refused the call, and gave no call token: {problem}")
 
 
 def read_run_file(calls_folder: Path) -> Server | None:
