@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from trio_voice.config import LogFormat, LogLevel
-from trio_voice.logs import TALKATIVE, set_up_logging
+from trio_voice.logs import ACCEPTING, TALKATIVE, CapacityFilter, set_up_logging
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,7 @@ def as_before() -> Iterator[None]:
     root.setLevel(level)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger(ACCEPTING).filters = []
     structlog.reset_defaults()
 
 
@@ -100,3 +101,31 @@ def test_what_a_peer_says_does_not_move_the_cursor(format_: LogFormat) -> None:
     assert len(out.getvalue().splitlines()) == 2
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
+
+
+def refused(at_s: float, error: Exception) -> logging.LogRecord:
+    record = logging.LogRecord(ACCEPTING, logging.ERROR, "", 0, "accept returned %s", ("EMFILE",), (type(error), error, None))
+    record.created = at_s
+    return record
+
+
+def test_that_no_connection_can_be_taken_is_one_sentence_every_ten_seconds() -> None:
+    filter_, error = CapacityFilter(), OSError(24, "Too many open files")
+    passed = [at_s for at_s in (100.0, 100.1, 109.9, 110.0, 110.1, 121.0) if filter_.filter(refused(at_s, error))]
+    assert passed == [100.0, 110.0, 121.0]
+    record = refused(200.0, error)
+    assert filter_.filter(record)
+    assert record.getMessage() == (
+        "no new connection can be taken (Too many open files): it waits until others close; raise the limit (ulimit -n)"
+    )
+    assert record.exc_info is None
+
+
+def test_other_failures_of_a_listener_are_logged_as_they_are() -> None:
+    record = refused(1.0, ValueError("a bug"))
+    assert CapacityFilter().filter(record)
+    assert record.exc_info is not None
+    out = io.StringIO()
+    set_up_logging(LogFormat.JSON, LogLevel.INFO, out)
+    logging.getLogger(ACCEPTING).error("a bug", exc_info=ValueError("a bug"))
+    assert "ValueError" in str(lines(out)[0])

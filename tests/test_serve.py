@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from trio_voice.config import ModelAccess, ServerSettings, Settings
 from trio_voice.core.events import Event, HangUpAsked
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.errors import UserError
-from trio_voice.serve import FLAGS, run_server, until_told
+from trio_voice.serve import FLAGS, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 
@@ -257,6 +258,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
 
     monkeypatch.setattr(module, "run_server", run)
     monkeypatch.setattr(module, "set_up_logging", lambda *_: None)
+    monkeypatch.setattr(module, "raise_file_limit", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "TRIO_VOICE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -328,3 +330,27 @@ def test_a_ctrl_c_before_the_server_took_over_the_signals_is_a_clean_end(
     monkeypatch.setattr(module, "run_server", run)
     result = CliRunner().invoke(main, ["serve"])
     assert (result.exit_code, result.output) == (0, "Stopped.\n")
+
+
+INFINITE = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("limits", "then"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 1_000_000), (65536, 1_000_000)),
+        ((1024, INFINITE), (65536, INFINITE)),
+        ((100_000, 1_000_000), None),
+        ((INFINITE, INFINITE), None),
+        ((64, 64), None),
+    ],
+)
+def test_as_many_files_as_may_be_are_open(
+    limits: tuple[int, int], then: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: made.append(limits))
+    raise_file_limit()
+    assert made == ([] if then is None else [then])

@@ -6,6 +6,7 @@ Context variables (a call's ids, a connection's address) are on every line that 
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import TextIO
 
@@ -17,6 +18,33 @@ from trio_voice.storage.printable import printable
 
 TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2")
 """Libraries that log every frame at DEBUG; only their warnings are wanted."""
+
+ACCEPTING = "trio.serve_listeners"
+"""Trio's logger for connections that cannot be taken because something has run out: a traceback, ten times a second."""
+CAPACITY_LOG_EVERY_S = 10.0
+
+
+class CapacityFilter(logging.Filter):
+    """Makes one sentence every ten seconds of what Trio says while no connection can be taken. It tries again by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the first record pass, and then one every ten seconds, reworded and without its traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, OSError):
+            return True
+        if record.created - self._told_at < CAPACITY_LOG_EVERY_S:
+            return False
+        self._told_at = record.created
+        record.msg, record.args, record.exc_info = (
+            f"no new connection can be taken ({error.strerror}): it waits until others close; raise the limit (ulimit -n)",
+            (),
+            None,
+        )
+        return True
 
 
 def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
@@ -46,6 +74,7 @@ def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
+    logging.getLogger(ACCEPTING).filters = [CapacityFilter()]
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 

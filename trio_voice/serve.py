@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,7 @@ from trio_voice.web.start_page import About
 log = structlog.get_logger(__name__)
 
 MODEL_START_LIMIT_S = 20.0
+OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
 ENDING = "the server is ending"
@@ -81,11 +83,21 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
     loaded = None if agent is None else load_agent(agent)
     settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given, loaded=loaded)
     set_up_logging(settings.server.log_format, settings.server.log_level)
+    raise_file_limit()
     try:
         trio.run(partial(run_server, settings, say=click.echo))
     except* KeyboardInterrupt:  # it came before the server took over the signals
         pass
     click.echo("Stopped.")
+
+
+def raise_file_limit() -> None:
+    """Open as many files as this process may, within reason: a call holds two to four, and the usual limit is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has a second, lower limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run_server(

@@ -30,9 +30,11 @@ def environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(folder: Path, *flags: str) -> AsyncIterator[tuple[trio.Process, dict[str, Any]]]:
+async def running(folder: Path, *flags: str, open_files: int | None = None) -> AsyncIterator[tuple[trio.Process, dict[str, Any]]]:
     """A server that is ready, and its run file. It is killed at the end of the block, if it is still there."""
     command = [sys.executable, "-m", "trio_voice", "serve", "--port", "0", "--calls", str(folder / "calls"), *flags]
+    if open_files is not None:
+        command = ["bash", "-c", f'ulimit -n {open_files}; exec "$@"', "bash", *command]
     with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
         start = partial(trio.run_process, command, check=False, env=environment(), cwd=folder, stdout=out, stderr=err)
         async with trio.open_nursery() as nursery:
@@ -175,6 +177,27 @@ async def called(folder: Path) -> tuple[int, str]:
     with trio.fail_after(START_LIMIT_S):
         done = await trio.run_process(command, check=False, cwd=folder, env=environment(), capture_stdout=True)
     return done.returncode, done.stdout.decode()
+
+
+async def test_a_server_without_free_descriptors_says_so_once_and_takes_connections_again(tmp_path: Path) -> None:
+    async with running(tmp_path, open_files=64) as (process, facts):
+        host, port = "127.0.0.1", int(facts["url"].rpartition(":")[2])
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):  # the system takes them; the server cannot
+                nursery.start_soon(hold, await trio.open_tcp_stream(host, port))
+            await written(tmp_path / "err.txt", "no new connection can be taken (Too many open files)")
+            nursery.cancel_scope.cancel()
+        assert (await ask(facts["url"], "/healthz"))[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert await code_of(process) == 0
+    log = (tmp_path / "err.txt").read_text("utf-8")
+    assert log.count("no new connection can be taken") == 1
+    assert "Traceback" not in log
+
+
+async def hold(stream: trio.SocketStream) -> None:
+    async with stream:
+        await trio.sleep_forever()
 
 
 async def test_a_call_whose_reader_leaves_ends_quietly(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from trio_voice.phone.caller import EndedBy, Ending, PhoneCall
-from trio_voice.phone.carrier import Carrier, CarrierWarning, Identity
+from trio_voice.phone.carrier import Carrier, CarrierWarning, Happening, Identity, LineEvent
 from trio_voice.phone.scenario import Performance, Scenario
 from trio_voice.phone.verdict import why_failed
 
@@ -46,6 +46,7 @@ GONE = {"event": "CallerHungUp", "reason": "stop"}
         ([{"event": "SessionLost"}, GONE], "the model's session was lost, and no other came: for no reason that was told"),
         ([LOST, APOLOGY, HUNG_UP], "the caller heard an apology: no model session within the limit (connection refused)"),
         ([READY, APOLOGY, HUNG_UP], "the caller heard an apology: no model session within the limit"),
+        ([LOST, APOLOGY, GONE], "the caller heard an apology: connection refused"),
         ([READY, APOLOGY], "the caller heard an apology: the journal does not say why"),
         (
             [READY, {"event": "FatalErrorRaised", "reason": "alarm: KeyError"}, APOLOGY, HUNG_UP],
@@ -64,3 +65,13 @@ def test_what_the_line_tells() -> None:
     assert why_failed(ended(1000, "", EndedBy.SERVER, warning), []) == (
         "the server broke the carrier's protocol: 31950 binary message of 3 bytes"
     )
+
+
+def test_a_caller_who_hears_nothing_for_long_was_not_answered() -> None:
+    call = ended()
+    call.ending = Ending(EndedBy.CALLER, 7.9, 1000)
+    assert why_failed(call, []) is None
+    call.ending = Ending(EndedBy.CALLER, 8.0, 1000)
+    assert why_failed(call, []) == "the agent was never heard in 8.0 s"
+    call.carrier.events.append(LineEvent(1.0, Happening.AGENT_HEARD))
+    assert why_failed(call, []) is None

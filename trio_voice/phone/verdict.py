@@ -9,8 +9,11 @@ from typing import Any
 from attrs import define, field
 
 from trio_voice.phone.caller import PhoneCall
+from trio_voice.phone.carrier import Happening
 
 _NORMAL_CLOSURE = 1000
+_LONG_SILENCE_S = 8.0
+"""A caller who has heard nothing for so long was not answered."""
 _APOLOGY = "apology"
 """The item that the server plays when the model cannot speak any more."""
 
@@ -32,6 +35,8 @@ def why_failed(call: PhoneCall, journal: Iterable[str]) -> str | None:
     if call.carrier.warnings:
         first = call.carrier.warnings[0]
         return f"the server broke the carrier's protocol: {first.code} {first.text}"
+    if ending.at_s >= _LONG_SILENCE_S and not any(event.what is Happening.AGENT_HEARD for event in call.carrier.events):
+        return f"the agent was never heard in {ending.at_s:.1f} s"
     return None
 
 
@@ -70,9 +75,9 @@ class _Story:
                 self.lost = None
             case "PlayAudio" if record.get("item_id") == _APOLOGY:
                 self.apology = self.apology or ""
-            case "HangUp" | "Close" | "CallerHungUp":
+            case "HangUp" | "Close" | "CallerHungUp" as end:
                 self._is_over = True
-                if self.apology is not None:
+                if self.apology is not None and end != "CallerHungUp":
                     self.apology = reason
 
     @property
@@ -81,8 +86,9 @@ class _Story:
         if self.fatal is not None:
             return f"something failed in the server: {self.fatal}; its log tells more"
         if self.apology is not None:
-            cause = f" ({self.lost})" if self.lost and self.lost not in self.apology else ""
-            return f"the caller heard an apology: {self.apology or 'the journal does not say why'}{cause}"
+            why = self.apology or self.lost or "the journal does not say why"
+            cause = f" ({self.lost})" if self.lost and self.lost not in why else ""
+            return f"the caller heard an apology: {why}{cause}"
         if self.lost is not None:
             return f"the model's session was lost, and no other came: {self.lost}"
         return None
