@@ -237,3 +237,51 @@ def test_a_tool_may_not_take_longer_than_the_call_waits_for_one(tmp_path: Path) 
     text = "must be at least 30, the timeout_s of the tool slow"
     assert mistake(tmp_path, loaded=PYTHON) == f"call.tool_limit_s = 20.0 (the default): {text}"
     assert mistake(tmp_path, "[call]\ntool_limit_s = 29", loaded=PYTHON) == f"call.tool_limit_s = 29 (trio-voice.toml): {text}"
+
+
+ONLY_TEXT = "the only placeholder here is {text}; for braces write {{ and }}"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("injected_text", "Say {txt}", "{txt} stands for nothing; " + ONLY_TEXT),
+        ("injected_text", "Say {}", "{} stands for nothing; " + ONLY_TEXT),
+        ("injected_text", "Say {text.upper}", "{text.upper} stands for nothing; " + ONLY_TEXT),
+        ("injected_text", "Say {text", "expected '}' before end of string; " + ONLY_TEXT),
+        ("injected_text", "Say it", "must have {text} where the words are to be"),
+        (
+            "digits",
+            "Keys: {text}",
+            "{text} stands for nothing; the only placeholder here is {digits}; for braces write {{ and }}",
+        ),
+        ("farewell", "Say goodbye, {name}", "{name} stands for nothing here: this text has no placeholders"),
+        ("idle_prompt", "Ask {}", "{} stands for nothing here: this text has no placeholders"),
+    ],
+)
+def test_r33_a_placeholder_that_stands_for_nothing_is_found_at_the_start(key: str, text: str, says: str, tmp_path: Path) -> None:
+    shown = f"wording.{key} = {text!r} (trio-voice.toml): "
+    assert mistake(tmp_path, f'[wording]\n{key} = "{text}"\n') == shown + says
+
+
+def test_texts_with_their_placeholders_are_taken(tmp_path: Path) -> None:
+    text = """[wording]
+injected_text = "Say {text} {{so}}"
+digits = "{digits}, {digits!r}"
+notice = "Say: it is not { here"
+"""
+    wording = load(tmp_path, text).wording
+    assert wording.injected_text.format(text="x") == "Say x {so}"
+    assert wording.digits.format(digits="1") == "1, '1'"
+    assert wording.notice == "Say: it is not { here"
+
+
+def test_a_key_for_no_model_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k", encoding="utf-8")
+    text = f'[model]\napi_key_file = "{tmp_path}/key"\n'
+    assert mistake(tmp_path, '[model]\napi_key_file = "key"\n') == (
+        "model.api_key_file = 'key' (trio-voice.toml): a key for no model: "
+        'set model.url, for OpenAI "wss://api.openai.com/v1" (or "embedded")'
+    )
+    assert load(tmp_path, text, {"OPENAI_API_KEY": "o"}).access.api_key == "k"
+    assert load(tmp_path, text + 'url = "embedded"\n').access.base_url is None

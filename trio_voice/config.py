@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from string import Formatter
 from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen, validators
@@ -188,6 +189,10 @@ REFUSED = {
 }
 
 
+PLACEHOLDERS = {"injected_text": "text", "digits": "digits"}
+"""The texts of [wording] in which something is filled in, and the name that stands for it."""
+
+
 def load_settings(
     *,
     file: Path | None = None,
@@ -221,7 +226,7 @@ def load_settings(
         twilio=twilio,
         agent=agent,
         call=evolve(call, greeting=call.greeting and agent.speaks_first),
-        wording=evolve(build("wording", Wording, values), greeting=agent.greeting),
+        wording=evolve(_wording(values), greeting=agent.greeting),
         access=_access(model, values, environ),
         credentials=Credentials.found(
             environ,
@@ -260,12 +265,45 @@ def _check_tools(agent: Agent, call: CallSettings, values: Values) -> None:
             raise wrong("call.tool_limit_s", given, f"must be at least {tool.timeout_s:g}, the timeout_s of the tool {tool.name}")
 
 
+# --- the wording -------------------------------------------------------------------------------------------------------
+
+
+def _wording(values: Values) -> Wording:
+    """Try each text now: a placeholder that nothing stands for would be found when a caller waits for the words."""
+    wording = build("wording", Wording, values)
+    for name, given in values.items():
+        section, _, key = name.partition(".")
+        if section == "wording" and (problem := _misplaced(str(given.value), PLACEHOLDERS.get(key))):
+            raise wrong(name, given, problem)
+    return wording
+
+
+def _misplaced(text: str, placeholder: str | None) -> str | None:
+    """What is wrong with a text's placeholders; None: nothing."""
+    if placeholder is None:
+        found = re.search(r"\{\w*\}", text)
+        return f"{found[0]} stands for nothing here: this text has no placeholders" if found else None
+    only = f"the only placeholder here is {{{placeholder}}}; for braces write {{{{ and }}}}"
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    except ValueError as error:
+        return f"{error}; {only}"
+    if strange := sorted(names - {placeholder}):
+        return f"{{{strange[0]}}} stands for nothing; {only}"
+    return None if names else f"must have {{{placeholder}}} where the words are to be"
+
+
 # --- the model's address and key ---------------------------------------------------------------------------------------
 
 
 def _access(model: ModelSettings, values: Values, environ: Mapping[str, str]) -> ModelAccess:
     """Work out which model answers and with which key. OpenAI's own variable is sent to nobody but OpenAI."""
     url = model.url or (OPENAI.base_url if environ.get(OPENAI.key_variable) else EMBEDDED)
+    if model.url is None and url == EMBEDDED and model.api_key_file is not None:
+        key_file = values.get("model.api_key_file", Given(str(model.api_key_file), "the default"))
+        raise wrong(
+            "model.api_key_file", key_file, f'a key for no model: set model.url, for OpenAI "{OPENAI.base_url}" (or "{EMBEDDED}")'
+        )
     if url == EMBEDDED:
         return ModelAccess(base_url=None)
     given = values.get("model.url", Given(url, "the default"))

@@ -38,3 +38,19 @@ def test_every_switch_says_what_it_does() -> None:
     described = describe_switches()
     assert [name for name, _, _ in described] == list(Switches.__struct_fields__)
     assert all(meaning for _, _, meaning in described)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("foo=1", "--set: there is no switch foo; the switches are listed by: trio-voice model --switches"),
+        ("straggler=1", "--set: there is no switch straggler; did you mean stragglers?"),
+        ("stragglers=many", "--set: stragglers = 'many': must be a whole number"),
+        ("stragglers=-1", "--set: stragglers = -1: must be a whole number >= 0"),
+        ("no_quota=7", "--set: no_quota = 7: must be true or false"),
+    ],
+)
+def test_a_wrong_assignment_is_a_sentence(assignment: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        DEFAULT_SWITCHES.changed(parse_assignments((assignment,)), "--set")
+    assert str(error.value) == says

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -103,13 +104,33 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Switches:
         """Return a copy with some switches set. Raises ConfigError, which says `where` the changes came from."""
+        known = [field.name for field in msgspec.structs.fields(Switches)]
+        for name in changes:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else "the switches are listed by: trio-voice model --switches"
+                raise ConfigError(f"{where}: there is no switch {name}; {hint}")
         try:
             return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Switches)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{where}: {error}; the switches are listed in docs/realtime-server.md") from None
+            raise ConfigError(f"{where}: {_in_words(str(error), changes)}") from None
 
 
 DEFAULT_SWITCHES = Switches()
+
+
+_TYPES = {"`int`": "a whole number", "`float`": "a number", "`bool`": "true or false", "`str`": "a text"}
+
+
+def _in_words(error: str, changes: Mapping[str, Any]) -> str:
+    """Say "stragglers = 'x': must be a whole number" for msgspec's "Expected `int`, got `str` - at `$.stragglers`"."""
+    problem, _, path = error.partition(" - at `$.")
+    name = path.rstrip("`").partition("[")[0]
+    must_be, _, _ = problem.partition(", got ")
+    for type_, words in _TYPES.items():
+        must_be = must_be.replace(type_, words)
+    sentence = must_be.replace("Expected ", "must be ", 1)
+    return f"{name} = {changes[name]!r}: {sentence}" if name in changes else sentence
 
 
 def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
