@@ -7,6 +7,10 @@ Two families, as in h11: a `LocalProtocolError` is a bug of ours and is allowed 
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 
 class TrioVoiceError(Exception):
     """The base of every error that trio-voice raises on purpose."""
@@ -26,3 +30,11 @@ class UserError(TrioVoiceError):
 
 class ConfigError(UserError):
     """A setting is missing, malformed or out of range; the text names the key and the fix."""
+
+
+def how_to_install(*packages: str) -> str:
+    """Return the command that gets packages for the Python that runs: by their own names, which work from anywhere."""
+    python = Path(sys.executable)
+    here = Path.cwd()
+    shown = python.relative_to(here) if python.is_relative_to(here) else python
+    return shlex.join([str(shown), "-m", "pip", "install", *packages])

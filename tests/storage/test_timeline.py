@@ -55,5 +55,5 @@ def test_a_missing_journal_is_the_users_mistake(tmp_path: Path) -> None:
 
 def test_without_matplotlib_it_is_said_how_to_get_it(journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'trio-voice\[pictures\]'"):
+    with pytest.raises(UserError, match="-m pip install matplotlib"):
         draw_timeline(journal, b"", b"", tmp_path / "call.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from trio_voice.storage.timeline_lanes import Lanes, Mark, Point, Response, Text, Tone, Turn, read_lanes
+from trio_voice.storage.timeline_lanes import ROUTINE_TIMERS, Lanes, Mark, Point, Response, Text, Tone, Turn, read_lanes
 
 
 def lanes(*records: dict[str, Any]) -> Lanes:
@@ -138,3 +138,32 @@ def test_what_cannot_be_read_is_passed_over() -> None:
     assert (read.turns, read.end_s) == ([], 1.0)
     assert lanes({"t": 1.0, "event": "SpeechStopped", "item_id": "x"}, {"t": 2.0, "event": "TurnCommitted"}).turns == []
     assert lanes({"t": 1.0, "event": "NeverHeardOf"}, {"t": 1.0, "command": "NeverHeardOf"}).decisions == []
+
+
+def test_what_a_cut_reply_would_have_said_is_told_from_what_was_heard() -> None:
+    said = {"event": "ModelTranscript", "item_id": "i", "text": "one two three four", "final": True}
+    playing = {"t": 1.0, "command": "PlayAudio", "item_id": "i", "audio": audio(4000)}
+    cut = {"t": 2.0, "command": "ClearPlayback"}
+    read = lanes(playing, {"t": 1.1} | said, cut)
+    assert read.agent_texts == [Text(1.0, "one"), Text(2.0, "two three four", unheard=True)]
+    assert read.unheard == [(2.0, 5.0)]
+    assert lanes(playing, {"t": 1.1} | said, {"t": 3.0, "event": "CallerHungUp"}).unheard == [(3.0, 5.0)]
+    assert lanes(playing, {"t": 1.1} | said, {"t": 5.0, "event": "CallerHungUp"}).unheard == []
+    resumed = lanes(playing, {"t": 1.1} | said, cut, {"t": 2.2, "command": "PlayAudio", "item_id": "i", "audio": audio(3000)})
+    assert (resumed.unheard, resumed.agent_texts) == ([], [Text(1.0, "one two three four")])
+
+
+def test_a_reply_that_waited_behind_the_one_that_was_cut_was_not_heard_at_all() -> None:
+    read = lanes(
+        {"t": 1.0, "command": "PlayAudio", "item_id": "i", "audio": audio(2000)},
+        {"t": 1.0, "command": "PlayAudio", "item_id": "j", "audio": audio(2000)},
+        {"t": 1.1, "event": "ModelTranscript", "item_id": "j", "text": "later", "final": True},
+        {"t": 2.0, "command": "ClearPlayback"},
+    )
+    assert read.unheard == [(2.0, 3.0), (3.0, 5.0)]
+    assert read.agent_texts == [Text(3.0, "later", unheard=True)]
+
+
+def test_deadlines_that_pass_in_every_call_are_left_out() -> None:
+    read = lanes(*({"t": 1.0, "timer": name} for name in sorted(ROUTINE_TIMERS)), {"t": 2.0, "timer": "watchdog"})
+    assert [point.label for point in read.moments] == ["watchdog"]

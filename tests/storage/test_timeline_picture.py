@@ -137,3 +137,14 @@ def test_a_span_over_the_end_of_a_row_is_drawn_in_both() -> None:
 def test_a_file_is_written(tmp_path: Path) -> None:
     draw_lanes(busy(5.0), b"", b"", tmp_path / "call.pdf")
     assert (tmp_path / "call.pdf").read_bytes()[:5] == b"%PDF-"
+
+
+def test_what_was_not_heard_is_grey_and_in_the_legend() -> None:
+    told = [Text(0.1, "heard"), Text(1.0, "unheard", unheard=True)]
+    figure = picture(Lanes({}, 3.0, agent_texts=told, unheard=[(1.0, 2.0)]), b"\0\0" * 8000, b"\0\0" * 8000)
+    (axes,) = figure.axes
+    colours = {text.get_text(): text.get_color() for text in axes.texts}
+    assert colours["heard"] != colours["unheard"] == "#777777"
+    bar = axes.collections[-1]
+    assert [tuple(bar.get_paths()[0].get_extents().intervalx)] == [(1.0, 2.0)]
+    assert "not heard" in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from trio_voice.phone.carrier import Happening, LineEvent
 from trio_voice.storage.printable import printable
+from trio_voice.storage.timeline_lanes import ROUTINE_TIMERS
 
 _STYLES = {
     "caller": "bold blue",
@@ -131,6 +132,8 @@ class Display:
         if not isinstance(record, dict) or not isinstance(record.get("t"), int | float):
             return
         if "timer" in record:
+            if record["timer"] in ROUTINE_TIMERS:
+                return
             self._show(record["t"], Shown("timer", str(record["timer"]).replace("_", " ")))
             return
         name = str(record.get("event") or record.get("command"))

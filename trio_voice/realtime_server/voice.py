@@ -20,7 +20,7 @@ import trio
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, in_
 
-from trio_voice.errors import LocalProtocolError, TrioVoiceError
+from trio_voice.errors import LocalProtocolError, TrioVoiceError, how_to_install
 from trio_voice.realtime_server.voice_names import VOICE_NAMES, voice_profile
 from trio_voice.realtime_server.voice_process import VoiceProcess, WorkerLostError, voice_process
 from trio_voice.realtime_server.voice_queue import Sentence, SentenceKey, SentenceQueue, SentenceState
@@ -166,7 +166,7 @@ class VoicePool:
             why = f"the voice does not run ({self._lost_because})"
         else:
             why = "no voice is installed" if self.settings.engine == "auto" else f"{self.settings.engine} is not installed"
-        how = "get a voice with `pip install 'trio-voice[voice]'` (espeak-ng) or, for English, `apt install flite`"
+        how = f"get a voice with `{how_to_install('espeakng-loader')}` (espeak-ng) or, for English, `apt install flite`"
         return f"{why}, so tones stand for speech; {how}"
 
     def speech(

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 from attrs import define, field
 
-from trio_voice.errors import RemoteProtocolError
+from trio_voice.errors import RemoteProtocolError, how_to_install
 from trio_voice.realtime_server.voice_flite import Flite
 from trio_voice.realtime_server.voice_names import EngineError, voice_profile
 from trio_voice.realtime_server.voice_protocol import Failed, Finished, MessageBuffer, Piece, Ready, Report, Speak, Stop, pack
@@ -44,7 +44,7 @@ class Engines:
                 _explain(wanted, str(error))
         if wanted in {"auto", "espeak-ng"}:
             if find_spec("espeakng_loader") is None:
-                _explain(wanted, "espeak-ng is not installed: pip install 'trio-voice[voice]'")
+                _explain(wanted, f"espeak-ng is not installed: {how_to_install('espeakng-loader')}")
             else:
                 try:
                     espeak = Espeak.load()

@@ -109,7 +109,8 @@ class ModelSession:
             except SessionRefused as refusal:
                 lost = SessionLost(self.number, str(refusal), retryable=refusal.retryable)
             if not self._closing:
-                log.warning("model session lost", session=self.number, reason=lost.reason, retryable=lost.retryable)
+                then = "another is tried" if lost.retryable else "no other would fare better"
+                log.warning("model session lost", reason=lost.reason, then=then)
             self._tell(lost)
 
     async def _serve(self) -> SessionLost:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from trio_voice.errors import UserError
+from trio_voice.errors import UserError, how_to_install
 from trio_voice.storage.timeline_lanes import Lanes, Text, read_lanes
 
 
@@ -30,7 +30,7 @@ def draw_timeline(
     Raises UserError when matplotlib is not installed, or the journal cannot be read.
     """
     if find_spec("matplotlib") is None:
-        raise UserError("no picture: matplotlib is not installed; install it with: pip install 'trio-voice[pictures]'")
+        raise UserError(f"no picture: matplotlib is not installed; install it with: {how_to_install('matplotlib')}")
     from trio_voice.storage.timeline_picture import draw_lanes  # noqa: PLC0415 - matplotlib is optional, and takes half a second
 
     lanes = Lanes()

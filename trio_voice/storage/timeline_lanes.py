@@ -16,6 +16,8 @@ from attrs import define, field, frozen
 
 BYTES_PER_S = 8000
 _DETAIL_CHARACTERS = 40
+ROUTINE_TIMERS = frozenset({"calibration", "media", "playback_end", "session_age"})
+"""Deadlines that pass in every good call and tell a reader nothing."""
 _NOTHING_TO_CUT = "nothing_active"  # the beginning of any turn in a silence
 
 
@@ -40,10 +42,11 @@ class Point:
 
 @frozen
 class Text:
-    """Words, placed where they began to be heard."""
+    """Words, placed where they began to be heard, or would have been."""
 
     at_s: float
     text: str
+    unheard: bool = False
 
 
 @frozen
@@ -98,6 +101,8 @@ class Lanes:
     agent_texts: list[Text] = field(factory=list)
     barge_ins_s: list[float] = field(factory=list)
     playing: list[tuple[float, float]] = field(factory=list)
+    unheard: list[tuple[float, float]] = field(factory=list)
+    """When the rest of a reply that was cut off would have been heard."""
 
 
 def read_lanes(lines: Iterable[str]) -> Lanes:
@@ -122,6 +127,8 @@ class _Reader:
     _event: str = field(default="", init=False)
     _now: float = field(default=0.0, init=False)
     _heard_from: dict[str, float] = field(factory=dict, init=False)
+    _would_end: dict[str, float] = field(factory=dict, init=False)
+    _cut_at: dict[str, float] = field(factory=dict, init=False)
     _told_at: dict[str, float] = field(factory=dict, init=False)
     _agent_parts: dict[str, str] = field(factory=dict, init=False)
     _agent_whole: set[str] = field(factory=set, init=False)
@@ -137,6 +144,8 @@ class _Reader:
         self._now = float(moment)
         self.lanes.end_s = max(self.lanes.end_s, self._now)
         if isinstance(name := record.get("timer"), str):
+            if name in ROUTINE_TIMERS:
+                return
             self.point(self.lanes.moments, name.replace("_", " "), Tone.TIMER)
         elif isinstance(name := record.get("event"), str):
             self._event = name
@@ -149,11 +158,28 @@ class _Reader:
         lanes = self.lanes
         for item_id, text in self._agent_parts.items():
             if text.strip():
-                lanes.agent_texts.append(Text(self._heard_from.get(item_id, self._told_at[item_id]), text.strip()))
+                lanes.agent_texts += self._heard_and_not(item_id, text.split())
+        lanes.unheard = [(cut_s, self._would_end[item_id]) for item_id, cut_s in self._cut_at.items()]
         lanes.caller_texts = sorted(self._caller_words.values(), key=lambda text: text.at_s)
         lanes.agent_texts.sort(key=lambda text: text.at_s)
         lanes.responses.sort(key=lambda response: response.began_s)
         return lanes
+
+    def _heard_and_not(self, item_id: str, words: list[str]) -> list[Text]:
+        """Tell what was heard of a text from what was not, by the share of its time."""
+        began_s = self._heard_from.get(item_id, self._told_at[item_id])
+        cut_s = self._cut_at.get(item_id)
+        if cut_s is None:
+            return [Text(began_s, " ".join(words))]
+        heard = round(len(words) * (cut_s - began_s) / (self._would_end[item_id] - began_s)) if cut_s > began_s else 0
+        parts = [Text(began_s, " ".join(words[:heard])), Text(cut_s, " ".join(words[heard:]), unheard=True)]
+        return [part for part in parts if part.text]
+
+    def _cut_off(self) -> None:
+        """What was still to be heard now never will be."""
+        for item_id, end_s in self._would_end.items():
+            if end_s > self._now and item_id not in self._cut_at:
+                self._cut_at[item_id] = max(self._now, self._heard_from[item_id])
 
     def point(self, lane: list[Point], label: str, tone: Tone) -> None:
         lane.append(Point(self._now, label, tone))
@@ -230,8 +256,15 @@ class _Reader:
             playing.append((begin, begin + size / BYTES_PER_S))
         item_id = str(record.get("item_id"))
         self._heard_from.setdefault(item_id, begin)
+        self._would_end[item_id] = begin + size / BYTES_PER_S
+        self._cut_at.pop(item_id, None)  # it goes on after all
+
+    def hung_up(self, record: Fields) -> None:
+        self._cut_off()
+        _moment("caller gone", "reason")(self, record)
 
     def clear(self, _record: Fields) -> None:
+        self._cut_off()
         playing = self.lanes.playing
         if playing and playing[-1][1] > self._now:
             playing[-1] = (playing[-1][0], self._now)
@@ -286,7 +319,7 @@ _EVENTS: Mapping[str, _Taker] = {
     "PlaybackMarked": _Reader.marked,
     "DigitPressed": _moment("key", "digit"),
     "HangUpAsked": _moment("hang-up asked", "reason"),
-    "CallerHungUp": _moment("caller gone", "reason"),
+    "CallerHungUp": _Reader.hung_up,
     "SessionReady": _moment("session ready"),
     "SessionLost": _moment("session lost", "reason", Tone.FAULT),
     "FatalErrorRaised": _moment("fatal", "reason", Tone.FAULT),

@@ -104,6 +104,7 @@ def figure_of(lanes: Lanes, caller_heard_pcm: bytes, caller_said_pcm: bytes) -> 
         row.wave(_LANES["agent"], heard, _GREEN)
         if not len(heard):
             row.bars(_LANES["agent"], lanes.playing, _GREEN)
+        row.bars(_LANES["agent"], lanes.unheard, _PALE, height=0.3)
         row.turns(lanes.turns)
         row.responses(lanes.responses)
         row.barge_ins(lanes.barge_ins_s)
@@ -142,6 +143,7 @@ def _head(figure: Figure, lanes: Lanes, end_s: float) -> None:
         Patch(facecolor="white", edgecolor=_GREY, hatch="////", label="requested"),
         Patch(color=_GREEN, label="completed"),
         Patch(color=_RED, label="cancelled, cut"),
+        Patch(color=_PALE, label="not heard"),
         Patch(color=_PURPLE, label="failed"),
         Patch(color=_ORANGE, label="timer, incomplete"),
         Line2D([], [], color=_GREY, marker="|", linestyle="", markersize=6, label="mark sent"),
@@ -337,5 +339,5 @@ def _write_texts(rows: Sequence[_Row], lane: _Lane, texts: Sequence[Text], colou
                     at_s = row.end_s
                     continue
                 last = until_s <= row.end_s
-                words = row.words(lane, at_s, min(until_s, row.end_s), words, last=last, colour=colour)
+                words = row.words(lane, at_s, min(until_s, row.end_s), words, last=last, colour=_GREY if text.unheard else colour)
                 at_s = row.end_s
