@@ -52,6 +52,14 @@ class MediaAccess(Enum):
     OPEN = "open"
 
 
+class ConsoleAccess(Enum):
+    """Who may see the console."""
+
+    TOKEN = "token"  # noqa: S105 - a word, not a secret
+    LOCAL = "local"
+    OFF = "off"
+
+
 def _is_public_url(_settings: object, _field: object, value: str) -> None:
     if not re.fullmatch(r"https?://[^/?#\s]+/?", value):
         raise ValueError("must look like https://voice.example.com, without a path")
@@ -72,6 +80,9 @@ class ServerSettings:
     media_access: MediaAccess = MediaAccess.AUTO
     """Who may open a media stream without a call token or a carrier's signature: nobody (guarded), clients on this machine
     (local), everybody who reaches the server (open). auto: local on a loopback address without a public_url, else guarded."""
+    console: ConsoleAccess = ConsoleAccess.TOKEN
+    """Who may see the console: who has the server's token (token), clients on this machine without one too (local), nobody
+    (off)."""
     max_calls: int = field(default=500, validator=validators.ge(0))
     """How many calls there may be at once; more are refused: busy. 0: any number."""
     calls_per_minute: int = field(default=120, validator=validators.ge(0))

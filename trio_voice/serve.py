@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from trio_voice.agent_file import load_agent
-from trio_voice.config import EMBEDDED, LogFormat, LogLevel, ServerSettings, Settings, load_settings
+from trio_voice.config import EMBEDDED, ConsoleAccess, LogFormat, LogLevel, ServerSettings, Settings, load_settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.entrance import carrier_hang_up, make_admission, warnings
 from trio_voice.errors import UserError
@@ -32,7 +32,9 @@ from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.settings_sources import Given
+from trio_voice.shown_settings import shown_settings
 from trio_voice.web.app import Dependencies, create_app
+from trio_voice.web.console import ConsolePlan
 from trio_voice.web.start_page import About
 
 log = structlog.get_logger(__name__)
@@ -143,6 +145,7 @@ async def run_server(
                 admission=admission,
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,
+                console=_console_plan(settings),
             )
         )
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
@@ -154,7 +157,8 @@ async def run_server(
                 await doors.start(door)
                 hints: list[str] = []
                 with run_file(settings.server.calls_folder, url=own_url, token=token, tell=hints.append):
-                    say("\n".join([_banner(settings, about, own_url, voice), *hints]))
+                    console = _console_in_words(settings, own_url, token)
+                    say("\n".join([_banner(settings, about, own_url, console, voice), *hints]))
                     await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
                 doors.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
@@ -223,9 +227,30 @@ def _addresses(server: ServerSettings, listeners: list[trio.SocketListener]) -> 
     return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
 
 
-def _banner(settings: Settings, about: About, own_url: str, voice: list[str]) -> str:
+def _console_plan(settings: Settings) -> ConsolePlan | None:
+    if settings.server.console is ConsoleAccess.OFF:
+        return None
+    return ConsolePlan(
+        calls_folder=settings.server.calls_folder,
+        settings=shown_settings(settings),
+        is_local=settings.server.console is ConsoleAccess.LOCAL,
+    )
+
+
+def _console_in_words(settings: Settings, own_url: str, token: str) -> tuple[str, str]:
+    """Where the console is. A token that somebody configured is a secret of theirs, and is not printed."""
+    if settings.server.console is ConsoleAccess.OFF:
+        return "page", f"{own_url}/"
+    if settings.server.console is ConsoleAccess.LOCAL:
+        return "console", f"{own_url}/ (open to everybody on this machine)"
+    if settings.credentials.api_token is not None:
+        return "console", f"{own_url}/ (with the API token that is configured)"
+    return "console", f"{own_url}/?token={token}"
+
+
+def _banner(settings: Settings, about: About, own_url: str, console: tuple[str, str], voice: list[str]) -> str:
     lines = [
-        ("page", f"{own_url}/"),
+        console,
         ("health", f"{own_url}/healthz"),
         *(("carrier", url) for url in about.media_urls),
         ("model", about.model),

@@ -16,7 +16,7 @@ from trio_voice.web.start_page import asset, start_page
 class Tags(HTMLParser):
     """Checks that every element is closed in order, and collects what the page loads."""
 
-    void = frozenset({"meta", "link", "img"})
+    void = frozenset({"meta", "link", "img", "input"})
 
     def __init__(self) -> None:
         super().__init__()

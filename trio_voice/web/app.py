@@ -23,6 +23,7 @@ from trio_voice.web.answers import API_PATH, error_answer
 from trio_voice.web.answers import json_answer as _json
 from trio_voice.web.call_tokens import CallTokensApi
 from trio_voice.web.calls_api import CallsApi
+from trio_voice.web.console import Console, ConsolePlan
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.start_page import About, asset, start_page
 from trio_voice.web.twilio import SORRY, TwilioWebhooks
@@ -51,12 +52,15 @@ class Dependencies:
     """Where carriers' streams connect: scheme and host."""
     sorry: str = SORRY
     """What Twilio says to a caller whose call got no media stream."""
+    console: ConsolePlan | None = None
+    """What the console shows; None: there is none."""
 
 
 def create_app(dependencies: Dependencies) -> ASGIApp:
     """Make the application. It must be called within Trio, whose clock tells the time since then."""
     access = Access(dependencies.token)
-    pages = _Pages(dependencies, access)
+    console = _console(dependencies, access)
+    pages = _Pages(dependencies, access, console)
     tokens = CallTokensApi(access=access, admission=dependencies.admission)
     twilio = TwilioWebhooks(
         admission=dependencies.admission,
@@ -76,10 +80,29 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             *calls.routes(),
             *tokens.routes(),
             *twilio.routes(),
+            *(console.routes() if console is not None else []),
         ],
         exception_handlers={HTTPException: error_answer},
     )
     return SecurityHeaders(app)
+
+
+def _why_not_ready(dependencies: Dependencies) -> str | None:
+    return "draining" if dependencies.draining.is_set() else dependencies.problem()
+
+
+def _console(dependencies: Dependencies, access: Access) -> Console | None:
+    if dependencies.console is None:
+        return None
+    return Console.of(
+        dependencies.console,
+        access=access,
+        about=dependencies.about,
+        directory=dependencies.directory,
+        draining=dependencies.draining,
+        why_not=lambda: _why_not_ready(dependencies),
+        show_numbers=dependencies.show_numbers,
+    )
 
 
 @define(eq=False)
@@ -88,10 +111,16 @@ class _Pages:
 
     _on: Dependencies
     _access: Access
+    _console: Console | None = None
     _began: float = field(factory=trio.current_time)
 
-    async def start(self, _request: Request) -> Response:
-        return start_page(self._on.about, calls=len(self._on.directory), why_not=self._why_not_ready())
+    async def start(self, request: Request) -> Response:
+        """Serve the console to those who may see it, the start page to others."""
+        console = None if self._console is None else self._console.page(request)
+        if console is not None:
+            return console
+        why_not = _why_not_ready(self._on)
+        return start_page(self._on.about, calls=len(self._on.directory), why_not=why_not, console=self._console is not None)
 
     async def asset(self, request: Request) -> Response:
         found = asset(request.path_params["name"])
@@ -112,13 +141,10 @@ class _Pages:
     async def readiness(self, _request: Request) -> Response:
         """New calls may be sent here (200), or not (503) and why."""
         calls = len(self._on.directory)
-        reason = self._why_not_ready()
+        reason = _why_not_ready(self._on)
         if reason is not None:
             return _json({"ready": False, "reason": reason, "calls": calls}, status=503)
         return _json({"ready": True, "calls": calls})
-
-    def _why_not_ready(self) -> str | None:
-        return "draining" if self._on.draining.is_set() else self._on.problem()
 
     async def events(self, request: Request) -> Response:
         """One call's journal as it is written: server-sent events, one `data:` a line, until the call ends."""

@@ -89,11 +89,11 @@ class CallsApi:
     async def list_calls(self, request: Request) -> Response:
         """List the calls in progress."""
         self.access.check(request)
-        return json_answer(CallList([self._view(call) for call in self.directory]))
+        return json_answer(CallList([self.view(call) for call in self.directory]))
 
     async def get_call(self, request: Request) -> Response:
         """Look at one call."""
-        return json_answer(self._view(self._call(request)))
+        return json_answer(self.view(self._call(request)))
 
     async def hang_up(self, request: Request) -> Response:
         """Have a call end politely: what is being said is heard to its end."""
@@ -115,7 +115,8 @@ class CallsApi:
             raise HTTPException(404, f"no call {name!r} is in progress; GET {API_PATH}/calls lists those that are")
         return call
 
-    def _view(self, call: LiveCall) -> CallView:
+    def view(self, call: LiveCall) -> CallView:
+        """Show a call in progress."""
         standing = None if call.handle is None else call.handle.standing()
         return CallView(
             call_id=call.call_id,

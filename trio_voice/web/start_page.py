@@ -32,8 +32,11 @@ class About:
     """What places a test call."""
 
 
-def start_page(about: About, *, calls: int, why_not: str | None) -> Response:
-    """Render the page as it is now; its script keeps it true. `why_not`: the reason why no call can come, if there is one."""
+def start_page(about: About, *, calls: int, why_not: str | None, console: bool = False) -> Response:
+    """Render the page as it is now; its script keeps it true. `why_not`: the reason why no call can come, if there is one.
+
+    `console`: there is one, and whoever has the token may go on to it.
+    """
     media = "".join(f"<li><code>{escape(url)}</code></li>" for url in about.media_urls)
     page = _page().substitute(
         version=escape(about.version),
@@ -45,6 +48,7 @@ def start_page(about: About, *, calls: int, why_not: str | None) -> Response:
         calls_word="call in progress" if calls == 1 else "calls in progress",
         state="ready for calls" if why_not is None else f"takes no new calls ({escape(why_not)})",
         state_class="ready" if why_not is None else "waiting",
+        console_hidden="" if console else " hidden",
     )
     return HTMLResponse(page, headers={"Cache-Control": "no-store"})
 

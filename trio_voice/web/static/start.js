@@ -28,4 +28,18 @@ async function look() {
   setTimeout(look, document.hidden ? 5 * EVERY_MS : EVERY_MS);
 }
 
+// Whoever has the server's token goes on to the console: the token is exchanged for a cookie that scripts cannot read.
+document.getElementById("sign-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const problem = document.getElementById("sign-in-problem");
+  const token = document.getElementById("token").value.trim();
+  try {
+    const answer = await fetch("/console/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    if (answer.ok) location.replace("/");
+    else set(problem, "This is not this server's token: it has a new one each time it starts, unless one is configured.");
+  } catch {
+    set(problem, "The server does not answer, or the token has characters that no token has.");
+  }
+});
+
 look();

@@ -1,0 +1,205 @@
+"""Past calls, read from their journals: in short, found by their words, whole, lived again."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.json import decode, encode
+
+from trio_voice.core.commands import (
+    CancelResponse,
+    ClearPlayback,
+    Close,
+    CreateResponse,
+    Discard,
+    PlayAudio,
+    Purpose,
+    Refusal,
+    RunTool,
+)
+from trio_voice.core.events import (
+    CallerAudio,
+    CallerTranscribed,
+    CallStarted,
+    ModelAudio,
+    ModelTranscript,
+    SessionLost,
+    SpeechStarted,
+    SpeechStopped,
+    TurnCommitted,
+)
+from trio_voice.storage.journal import Header, JournalWriter
+from trio_voice.web.console_past import JOURNAL, MOST_CALLS, PastCalls
+
+AUDIO = bytes(1600)
+
+
+def lines_of_a_call(call_id: str = "c1", words: str = "An appointment, please.") -> list[str]:
+    write = JournalWriter()
+    header = Header(call_id=call_id, call_sid=f"CA-{call_id}", started_at="2026-11-21T09:30:12.123456Z", version="0.1.0")
+    return [
+        write.header(header),
+        write.event(0.0, CallStarted("CA1")),
+        write.event(0.1, CallerAudio(bytes(160), -35.0)),
+        write.event(0.5, SpeechStarted(1, "i1", 400)),
+        write.command(0.5, Discard(Refusal.GREETING_LOCK)),
+        write.event(1.5, SpeechStopped(1, "i1", 1400)),
+        write.event(1.5, TurnCommitted(1, "i1")),
+        write.command(1.5, CreateResponse(1, 1, Purpose.TURN)),
+        write.event(1.9, ModelAudio(1, "r1", "i2", AUDIO, -20.0)),
+        write.command(1.9, PlayAudio("r1", "i2", AUDIO)),
+        write.event(1.95, ModelTranscript(1, "r1", "i2", "Of course.", final=True)),
+        write.event(2.0, CallerTranscribed(1, "i1", words)),
+        write.event(2.05, SpeechStarted(1, "i3", 2000)),
+        write.command(2.05, ClearPlayback()),
+        write.command(2.05, CancelResponse(1, "r1")),
+        write.command(2.1, RunTool("t1", "book", "{}")),
+        write.event(2.2, SessionLost(1, "gone")),
+        write.command(2.5, Close("the caller hung up")),
+    ]
+
+
+def write_journal(folder: Path, call_id: str = "c1", lines: list[str] | None = None) -> Path:
+    path = folder / call_id / JOURNAL
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines or lines_of_a_call(call_id)), "utf-8")
+    return path
+
+
+async def found(past: PastCalls, search: str = "") -> list[str]:
+    return [call.call_id for call in (await past.find(search)).calls]
+
+
+def plain(value: Any) -> Any:
+    return decode(encode(value))
+
+
+async def test_a_call_in_short(tmp_path: Path) -> None:
+    write_journal(tmp_path)
+    (call,) = (await PastCalls(tmp_path).find()).calls
+    assert plain(call) == {
+        "call_id": "c1",
+        "call_sid": "CA-c1",
+        "started_at": "2026-11-21T09:30:12.123456Z",
+        "duration_s": 2.5,
+        "end_reason": "the caller hung up",
+        "turns": 1,
+        "barge_ins": 1,
+        "tools": 1,
+        "faults": 1,
+        "reply_ms": [400],
+        "refusals": {"greeting_lock": 1},
+        "first_words": "Of course.",
+        "has_recording": False,
+        "in_progress": False,
+    }
+
+
+async def test_the_newest_calls_come_first_and_other_things_in_the_folder_are_passed_over(tmp_path: Path) -> None:
+    for name in ("20261121-1", "20261122-1", "20261120-1"):
+        write_journal(tmp_path, name)
+    (tmp_path / "server.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    assert await found(PastCalls(tmp_path)) == ["20261122-1", "20261121-1", "20261120-1"]
+    assert await found(PastCalls(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.parametrize(
+    ("search", "calls"),
+    [
+        ("appointment", ["c2", "c1"]),
+        ("APPOINTMENT course", ["c2", "c1"]),
+        ("ca-c2", ["c2"]),
+        ("2026-11-21", ["c2", "c1"]),
+        ("cat", []),
+    ],
+)
+async def test_calls_are_found_by_all_the_words_in_any_case(tmp_path: Path, search: str, calls: list[str]) -> None:
+    write_journal(tmp_path, "c1")
+    write_journal(tmp_path, "c2")
+    assert await found(PastCalls(tmp_path), search) == calls
+
+
+async def test_a_journal_that_has_grown_is_read_again_and_one_in_progress_is_told(tmp_path: Path) -> None:
+    lines = lines_of_a_call()
+    path = write_journal(tmp_path, lines=lines[:-1])
+    past = PastCalls(tmp_path, is_live=lambda call_id: call_id == "c1")
+    (call,) = (await past.find()).calls
+    assert (call.end_reason, call.in_progress) == (None, True)
+    write_journal(tmp_path, lines=lines)
+    os.utime(path, ns=(1, 1))
+    (call,) = (await past.find()).calls
+    assert call.end_reason == "the caller hung up"
+
+
+async def test_so_many_calls_are_looked_at_and_the_others_are_counted(tmp_path: Path) -> None:
+    for number in range(MOST_CALLS + 2):
+        write_journal(tmp_path, f"c{number:04}", lines_of_a_call()[:1])
+    listed = await PastCalls(tmp_path).find()
+    assert (len(listed.calls), listed.left_out) == (MOST_CALLS, 2)
+
+
+async def test_one_call_is_shown_without_its_frames_and_with_its_levels(tmp_path: Path) -> None:
+    write_journal(tmp_path)
+    (tmp_path / "c1" / "call.wav").write_bytes(b"RIFF")
+    shown = await PastCalls(tmp_path).look("c1")
+    assert shown is not None
+    assert shown.digest.has_recording
+    names = [json.loads(bytes(line)).get("event") or json.loads(bytes(line)).get("command") for line in shown.lines]
+    assert names[:3] == [None, "CallStarted", "SpeechStarted"]
+    assert "PlayAudio" not in names
+    assert "CallerAudio" not in names
+    assert len(shown.lines) == len(lines_of_a_call()) - 3
+    assert shown.levels[0] == (-35.0, None)
+    assert shown.levels[9] == (None, -20.0)
+
+
+async def test_a_journal_that_was_cut_off_in_a_line_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = write_journal(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20] + b"\xff\n[]\n")
+    past = PastCalls(tmp_path)
+    shown = await past.look("c1")
+    assert shown is not None
+    assert len(shown.lines) == len(lines_of_a_call()) - 4
+    assert shown.digest.end_reason is None
+
+
+@pytest.mark.parametrize("call_id", ["c2", "..", ".", "../c1", "c1/../c1", "", "x" * 65])
+async def test_what_is_no_call_is_none(tmp_path: Path, call_id: str) -> None:
+    write_journal(tmp_path)
+    past = PastCalls(tmp_path)
+    assert await past.look(call_id) is None
+    assert await past.recording(call_id) is None
+    assert await past.replay(call_id) is None
+
+
+async def test_a_call_is_lived_again(tmp_path: Path) -> None:
+    recorded = Path(__file__).parents[1] / "recorded" / "caller_hangs_up_in_mid_reply.jsonl.gz"
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1" / JOURNAL).write_bytes(gzip.decompress(recorded.read_bytes()))
+    past = PastCalls(tmp_path)
+    verdict = await past.replay("c1")
+    assert verdict is not None
+    assert (verdict.verdict, verdict.ended, verdict.detail) == ("same", True, None)
+    assert verdict.events > 100
+
+
+async def test_a_difference_is_told_with_its_line_and_a_journal_that_cannot_be_read_with_the_reason(tmp_path: Path) -> None:
+    write_journal(tmp_path)
+    past = PastCalls(tmp_path)
+    verdict = await past.replay("c1")
+    assert verdict is not None
+    assert verdict.verdict == "different"
+    assert verdict.detail is not None
+    assert verdict.detail.startswith("line 3, ")
+    assert verdict.context == lines_of_a_call()[1:3]
+    write_journal(tmp_path, lines=["no journal"])
+    verdict = await past.replay("c1")
+    assert verdict is not None
+    assert verdict.verdict == "unreadable"
+    assert verdict.detail

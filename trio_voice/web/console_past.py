@@ -1,0 +1,321 @@
+"""Past calls, as the console shows them, read from the journals in the calls folder.
+
+What one call was, in short (`CallDigest`), is kept in memory as long as its journal does not change. The disk is read in one
+thread at a time, so that whoever searches takes nothing from the calls in progress but that one thread; each read is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+from attrs import define, field
+
+from trio_voice.errors import UserError
+from trio_voice.storage.journal_reader import JournalReader
+from trio_voice.storage.meter import levels_of
+from trio_voice.storage.replay import replay
+
+JOURNAL = "call.jsonl"
+RECORDINGS = ("recording.wav", "call.wav")
+"""The names of a call's recording, the best first."""
+MOST_CALLS = 300
+"""So many of the newest calls are listed and searched."""
+MOST_LINES = 20_000
+LARGEST_REPLAYED = 64 * 1024 * 1024
+KEPT_WORDS = 20_000
+LEVELS_EVERY_S = 0.2
+_CALL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_FRAMES = ('"event":"CallerAudio"', '"event":"ModelAudio"', '"command":"AppendAudio"', '"command":"PlayAudio"')
+_NAMED_WITHIN = 60
+"""A line's name is in its first characters."""
+_FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
+_T = TypeVar("_T")
+
+
+class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call was, in short."""
+
+    call_id: str
+    call_sid: str
+    started_at: str
+    """RFC 3339, UTC."""
+    duration_s: float
+    end_reason: str | None
+    """None: the journal does not tell the call's end. It goes on, or the server was cut off."""
+    turns: int
+    """How many utterances of the caller were taken."""
+    barge_ins: int
+    tools: int
+    faults: int
+    reply_ms: list[int]
+    """From the end of each utterance to the first audio of the reply."""
+    refusals: dict[str, int]
+    """What the guards refused, and how often, by reason."""
+    first_words: str
+    has_recording: bool
+    in_progress: bool = False
+
+
+class PastList(msgspec.Struct, frozen=True):
+    """The newest calls first. `left_out`: so many older ones were not looked at."""
+
+    calls: list[CallDigest]
+    left_out: int
+
+
+class CallStory(msgspec.Struct, frozen=True):
+    """One call: its journal without the lines of single audio frames, and how loud both sides were."""
+
+    digest: CallDigest
+    lines: list[msgspec.Raw]
+    left_out: int
+    """So many lines at the end were too many."""
+    levels_every_s: float
+    levels: list[tuple[float | None, float | None]]
+    """The caller's and the agent's, in dBFS; null: silent."""
+
+
+class ReplayVerdict(msgspec.Struct, frozen=True):
+    """What came of living the call again."""
+
+    verdict: str
+    """same, different, unknown, or unreadable."""
+    events: int = 0
+    timers: int = 0
+    commands: int = 0
+    ended: bool = False
+    detail: str | None = None
+    """Where then and now part, or why the journal cannot be read."""
+    context: list[str] = []
+
+
+@define
+class _Digesting:
+    """Reads a journal's lines, header first, for what the call was in short."""
+
+    header: dict[str, Any] = field(factory=dict, init=False)
+    last_t: float = field(default=0.0, init=False)
+    end_reason: str | None = field(default=None, init=False)
+    counts: Counter[str] = field(factory=Counter, init=False)
+    refusals: Counter[str] = field(factory=Counter, init=False)
+    reply_ms: list[int] = field(factory=list, init=False)
+    words: list[str] = field(factory=list, init=False)
+    characters: int = field(default=0, init=False)
+    stopped_t: float | None = field(default=None, init=False)
+    was_cut: bool = field(default=False, init=False)
+
+    def take(self, line: str) -> None:
+        if '"command":"PlayAudio"' in line[:_NAMED_WITHIN]:
+            self._is_heard(line)
+            return
+        if is_frame(line):
+            return
+        try:
+            facts = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeError):
+            return
+        if not isinstance(facts, dict):
+            return
+        if "journal" in facts:
+            self.header = facts
+            return
+        self.last_t = max(self.last_t, _number(facts.get("t")))
+        self._count(str(facts.get("event") or facts.get("command") or ""), facts)
+
+    def _is_heard(self, line: str) -> None:
+        if self.stopped_t is not None:
+            self.reply_ms.append(round((_number(msgspec.json.decode(line).get("t")) - self.stopped_t) * 1000))
+            self.stopped_t = None
+
+    def _count(self, name: str, facts: dict[str, Any]) -> None:
+        if name == "SpeechStarted":
+            self.stopped_t = None
+        elif name == "SpeechStopped":
+            self.stopped_t = _number(facts.get("t"))
+        elif name in ("Discard", "Refuse"):
+            self.refusals[str(facts.get("reason"))] += 1
+        elif name == "Close":
+            self.end_reason = str(facts.get("reason"))
+        elif name == "CallerTranscribed" or (name == "ModelTranscript" and facts.get("final")):
+            self._keep(str(facts.get("text") or ""))
+        if name == "CancelResponse" or (name == "ClearPlayback" and not self.was_cut):
+            self.counts["barge_ins"] += not self.was_cut
+            self.was_cut = True
+        elif name in ("CreateResponse", "SpeechStarted"):
+            self.was_cut = False
+        self.counts[name] += 1
+
+    def _keep(self, text: str) -> None:
+        if text and self.characters < KEPT_WORDS:
+            self.words.append(text)
+            self.characters += len(text)
+
+    def digest(self, call_id: str, has_recording: bool) -> CallDigest:
+        return CallDigest(
+            call_id=call_id,
+            call_sid=str(self.header.get("call_sid", "")),
+            started_at=str(self.header.get("started_at", "")),
+            duration_s=self.last_t,
+            end_reason=self.end_reason,
+            turns=self.counts["TurnCommitted"],
+            barge_ins=self.counts["barge_ins"],
+            tools=self.counts["RunTool"],
+            faults=sum(self.counts[name] for name in _FAULTS),
+            reply_ms=self.reply_ms,
+            refusals=dict(self.refusals.most_common()),
+            first_words=self.words[0][:120] if self.words else "",
+            has_recording=has_recording,
+        )
+
+
+def is_frame(line: str) -> bool:
+    """Tell the lines of single audio frames, of which there are a hundred a second."""
+    start = line[:_NAMED_WITHIN]
+    return any(name in start for name in _FRAMES)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+@define
+class _Kept:
+    """A digest, for as long as the journal is what it was."""
+
+    stamp: tuple[int, int]
+    digest: CallDigest
+    words: str
+
+
+@define(eq=False)
+class PastCalls:
+    """The calls folder, as the console sees it."""
+
+    folder: Path
+    is_live: Callable[[str], bool] = lambda _call_id: False
+    """Tells whether a call, by our id, is in progress."""
+    _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
+
+    async def find(self, search: str = "") -> PastList:
+        """List the newest calls in whose words or ids all words of `search` are."""
+        return await self._read(self._find, search.casefold().split())
+
+    async def look(self, call_id: str) -> CallStory | None:
+        """Read one call; None: there is none."""
+        return await self._read(self._look, call_id)
+
+    async def recording(self, call_id: str) -> Path | None:
+        """Where the call's recording is, if there is one."""
+        return await self._read(self._recording, call_id)
+
+    async def replay(self, call_id: str) -> ReplayVerdict | None:
+        """Live the call again; None: there is none."""
+        return await self._read(self._replay, call_id)
+
+    async def _read(self, read: Callable[..., _T], *args: object) -> _T:
+        return await trio.to_thread.run_sync(partial(read, *args), limiter=self._thread)
+
+    # --- in the thread
+
+    def _find(self, words: list[str]) -> PastList:
+        try:
+            names = sorted((path.name for path in self.folder.iterdir() if _CALL_ID.fullmatch(path.name)), reverse=True)
+        except OSError:
+            names = []
+        found = []
+        for name in names[:MOST_CALLS]:
+            kept = self._digest(name)
+            if kept is not None and all(word in kept.words for word in words):
+                found.append(msgspec.structs.replace(kept.digest, in_progress=self.is_live(name)))
+        return PastList(found, max(0, len(names) - MOST_CALLS))
+
+    def _digest(self, call_id: str) -> _Kept | None:
+        path = self._journal(call_id)
+        try:
+            facts = path.stat()
+        except OSError:
+            return None
+        stamp = (facts.st_mtime_ns, facts.st_size)
+        kept = self._kept.get(call_id)
+        if kept is None or kept.stamp != stamp:
+            digesting = _Digesting()
+            try:
+                for line in _lines(path):
+                    digesting.take(line)
+            except OSError:
+                return None
+            digest = digesting.digest(call_id, False)
+            kept = _Kept(stamp, digest, " ".join([*digesting.words, call_id, digest.call_sid, digest.started_at]).casefold())
+            self._kept[call_id] = kept
+            while len(self._kept) > MOST_CALLS:
+                self._kept.popitem(last=False)
+        digest = msgspec.structs.replace(kept.digest, has_recording=self._recording(call_id) is not None)
+        return _Kept(stamp, digest, kept.words)
+
+    def _look(self, call_id: str) -> CallStory | None:
+        kept = self._digest(call_id) if _CALL_ID.fullmatch(call_id) else None
+        if kept is None:
+            return None
+        lines, left_out = list[msgspec.Raw](), 0
+        every_s = max(LEVELS_EVERY_S, kept.digest.duration_s / 3000)
+        try:
+            for line in _lines(self._journal(call_id)):
+                if is_frame(line) or not _is_json(line):
+                    continue
+                if len(lines) < MOST_LINES:
+                    lines.append(msgspec.Raw(line.encode()))
+                else:
+                    left_out += 1
+            levels = levels_of(_lines(self._journal(call_id)), every_s)
+        except OSError:
+            return None
+        digest = msgspec.structs.replace(kept.digest, in_progress=self.is_live(call_id))
+        return CallStory(digest, lines, left_out, every_s, [(each.caller_dbfs, each.agent_dbfs) for each in levels])
+
+    def _recording(self, call_id: str) -> Path | None:
+        if not _CALL_ID.fullmatch(call_id):
+            return None
+        found = (self.folder / call_id / name for name in RECORDINGS)
+        return next((path for path in found if path.is_file()), None)
+
+    def _replay(self, call_id: str) -> ReplayVerdict | None:
+        path = self._journal(call_id)
+        if not _CALL_ID.fullmatch(call_id) or not path.is_file():
+            return None
+        try:
+            if path.stat().st_size > LARGEST_REPLAYED:
+                return ReplayVerdict("unreadable", detail=f"the journal is too large for this page; trio-voice replay {path}")
+            done = replay(JournalReader(_lines(path)))
+        except (UserError, OSError) as error:
+            return ReplayVerdict("unreadable", detail=str(error))
+        detail, context = None, list[str]()
+        if (difference := done.difference) is not None:
+            detail = f"line {difference.line}, {difference.t:.3f} s: then {difference.expected}, now {difference.got}"
+            context = [line[:300] for line in difference.context]
+        return ReplayVerdict(done.verdict.value, done.events, done.timers, done.commands, done.ended, detail, context)
+
+    def _journal(self, call_id: str) -> Path:
+        return self.folder / call_id / JOURNAL
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            yield line.rstrip("\n")
+
+
+def _is_json(line: str) -> bool:
+    """A last line may be cut off in the middle."""
+    try:
+        msgspec.json.decode(line, type=dict)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError):
+        return False
+    return True

@@ -1,0 +1,57 @@
+// Past calls: a list with search.
+
+import { clock, el, getJson, moment, plural, setText, words } from "./dom.js";
+
+const WAIT_MS = 250; // after the last key, before a search
+
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
+export function pastPage(main, signal) {
+  const field = el("input", { id: "search", type: "search", maxlength: 200, autocomplete: "off", spellcheck: false });
+  const found = el("p", { class: "quiet", role: "status" });
+  const body = el("tbody");
+  const table = el("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Past calls" },
+    el("table", {},
+      el("thead", {}, el("tr", {}, ["Began", "Length", "First words", "Turns", "Barge-ins", "Reply", "End"].map((name) => el("th", { scope: "col" }, name)))),
+      body));
+  main.append(
+    el("h1", { tabindex: -1 }, "Past calls"),
+    el("form", { class: "search", role: "search", onsubmit: (event) => event.preventDefault() },
+      el("label", { for: "search" }, "Search in what was said, ids and dates"), field),
+    found, table,
+  );
+  let timer;
+  let number = 0;
+  const look = async () => {
+    const mine = ++number;
+    try {
+      const { calls, left_out: leftOut } = await getJson(`/console/calls?search=${encodeURIComponent(field.value)}`, { signal });
+      if (mine !== number) return;
+      setText(found, `${plural(calls.length, "call")}${leftOut ? `; ${leftOut} older ones are not looked at` : ""}`);
+      table.hidden = calls.length === 0;
+      body.replaceChildren(...calls.map(row));
+    } catch (error) {
+      if (!signal.aborted) setText(found, error.message);
+    }
+  };
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, WAIT_MS);
+  });
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  look();
+}
+
+function row(call) {
+  const began = new Date(call.started_at);
+  const when = Number.isNaN(began.getTime()) ? call.call_id : began.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const cell = (name, ...content) => el("td", { "data-name": name }, ...content);
+  return el("tr", {},
+    el("th", { scope: "row" }, el("a", { href: `#/call/${call.call_id}` }, when), call.has_recording ? el("span", { class: "pill quiet-pill" }, "recorded") : null),
+    cell("Length", clock(call.duration_s)),
+    cell("First words", call.first_words || "–"),
+    cell("Turns", call.turns),
+    cell("Barge-ins", call.barge_ins),
+    cell("Reply", call.reply_ms.length ? moment(median(call.reply_ms) / 1000) : "–"),
+    cell("End", call.in_progress ? "in progress" : call.end_reason === null ? "not known" : words(call.end_reason), call.faults ? el("span", { class: "pill fault" }, plural(call.faults, "fault")) : null));
+}
