@@ -4,9 +4,10 @@
 PYTHON ?=
 VENV ?= .venv
 ARGS ?=
+CALL ?=
 IN_VENV = $(VENV)/bin/python
 
-.PHONY: help run call model speech test prove bench lint types clean for-run for-dev
+.PHONY: help run call replay model speech test prove bench lint types clean for-run for-dev
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,6 +18,9 @@ run: for-run ## answer calls on http://127.0.0.1:8080 (with OPENAI_API_KEY set: 
 
 call: for-run ## place a test call with recorded speech; starts a server if none runs
 	@$(IN_VENV) -m trio_voice call $(ARGS)
+
+replay: for-run ## live the newest call again from its journal, or CALL=calls/...
+	@$(IN_VENV) -m trio_voice replay $(CALL) $(ARGS)
 
 model: for-run ## run the embedded Realtime server alone
 	@$(IN_VENV) -m trio_voice model $(ARGS)

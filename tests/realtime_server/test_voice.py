@@ -221,7 +221,7 @@ async def test_a_machine_without_a_voice_says_how_to_get_one() -> None:
     pool, _ = pool_of(Behaviour(engines=[]))
     async with pool:
         assert pool.describe().startswith("no voice is installed, so tones stand for speech; get a voice with `")
-        assert "'trio-voice[voice]'" in pool.describe()
+        assert "-m pip install espeakng-loader`" in pool.describe()
         assert len(await said(pool, "Hello.")) > 20000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import wave
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.storage.tape import Tape, short_call
 from trio_voice.errors import UserError
 from trio_voice.storage import replay_command
 from trio_voice.storage.dialogue import Row, Tone, Who
-from trio_voice.storage.replay_command import Screen, recordings_beside, replay
+from trio_voice.storage.replay_command import Screen, newest_call, recordings_beside, replay
 
 
 def run(*arguments: object) -> Result:
@@ -49,6 +50,21 @@ def test_a_call_is_told_and_lived_again(tmp_path: Path) -> None:
     assert lines[-1].startswith(f"SAME: {events} events, 2 deadlines, ")
     assert "\x1b" not in result.stdout
     assert not result.stderr
+
+
+def test_without_a_name_it_is_the_newest_call(tmp_path: Path) -> None:
+    for name, written_at in (("old", 100), ("new", 300), ("older", 50)):
+        (tmp_path / name).mkdir()
+        os.utime(written(tmp_path / name, short_call()), (written_at, written_at))
+    (tmp_path / "old" / "call.jsonl").write_text("{", encoding="utf-8")
+    os.utime(tmp_path / "old" / "call.jsonl", (100, 100))
+    assert newest_call(tmp_path) == tmp_path / "new" / "call.jsonl"
+    assert run("--calls-folder", tmp_path, "--quiet").stdout.startswith("SAME: ")
+
+
+def test_a_folder_without_calls_is_the_users_to_know(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no call was recorded there; place one with make call, or name a journal"):
+        run("--calls-folder", tmp_path)
 
 
 def test_quiet_prints_the_verdict_only(tmp_path: Path) -> None:

@@ -38,20 +38,24 @@ _EXIT_CODES = {Verdict.SAME: 0, Verdict.DIFFERENT: 1, Verdict.UNKNOWN: 1}
 
 
 @click.command("replay")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--calls-folder", type=click.Path(path_type=Path), default=Path("calls"), show_default=True, help="Where the newest call is."
+)
 @click.option("--until", "until_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop at this moment of the call.")
 @click.option(
     "--timeline", "picture", type=click.Path(path_type=Path), metavar="PICTURE", help="Draw the call (.png, .svg or .pdf)."
 )
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
-def replay(file: Path, until_s: float | None, picture: Path | None, quiet: bool) -> None:
+def replay(file: Path | None, calls_folder: Path, until_s: float | None, picture: Path | None, quiet: bool) -> None:
     """Read the journal of a call as a dialogue, and live the call again.
 
-    FILE is a call's journal (also gzipped) or its folder. The same events at the same moments must bring about the same commands;
-    if they do not, the first difference is shown.
+    FILE is a call's journal (also gzipped) or its folder; left out: the newest call's. The same events at the same moments must
+    bring about the same commands; if they do not, the first difference is shown.
 
     Exit code 0: the same. 1: different, or lines are missing in the middle. 2: FILE is no journal.
     """
+    file = file or newest_call(calls_folder)
     path = file / JOURNAL if file.is_dir() else file
     if picture is not None and picture.suffix not in PICTURES:
         raise UserError(f"--timeline {picture}: a picture ends in {', '.join(PICTURES)}")
@@ -67,6 +71,14 @@ def replay(file: Path, until_s: float | None, picture: Path | None, quiet: bool)
         draw(path, picture)
         screen.heading(f"drawn: {picture}")
     raise click.exceptions.Exit(_EXIT_CODES[replayed.verdict])
+
+
+def newest_call(calls_folder: Path) -> Path:
+    """Find the journal that was written to last. Raises UserError when there is none."""
+    journals = {path: path.stat().st_mtime for path in calls_folder.glob(f"*/{JOURNAL}")}
+    if not journals:
+        raise UserError(f"{calls_folder}: no call was recorded there; place one with make call, or name a journal")
+    return max(journals, key=journals.__getitem__)
 
 
 def _live(journal: JournalReader, screen: Screen | None, until_s: float | None) -> Replayed:
