@@ -54,6 +54,21 @@ class MemorySocket:
         self._outward.messages.append(message)
         self._outward.filled.unpark_all()
 
+    def send_now(self, message: str | bytes) -> bool:
+        if self._over or len(self._outward.messages) >= self._outward.capacity:
+            return False
+        self.attempts.append(message)
+        self._outward.messages.append(message)
+        self._outward.filled.unpark_all()
+        return True
+
+    @property
+    def unflushed(self) -> bool:
+        return False
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()

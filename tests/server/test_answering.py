@@ -163,6 +163,7 @@ async def test_an_oversized_message_ends_the_call(autojump_clock: trio.testing.M
     async with rig_with_another_call(tmp_path) as world, started(world) as line:
         await line.socket.send("x" * (64 * 1024 + 1))
         assert (await line.end()).code == 1009
+        await line.socket.close()
         await trio.testing.wait_all_tasks_blocked()
         (broke,) = world.logged("the caller's line broke")
         assert (broke["code"], broke["call_sid"]) == (1009, "CA1")

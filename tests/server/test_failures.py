@@ -99,7 +99,7 @@ FAILURES = [
     Failure(a_tool, "state machine"),
     Failure(the_callers_reader, "caller's reader"),
     Failure(the_models_reader, "model session"),
-    Failure(the_models_writer, "model session", "ValueError"),
+    Failure(the_models_writer, "model session", "TypeError"),
 ]
 
 

@@ -52,6 +52,10 @@ async def ended(socket: MessageSocket) -> tuple[int, str]:
     return closed.value.code, closed.value.reason
 
 
+async def ended_with(code: int, socket: MessageSocket) -> None:
+    assert (await ended(socket))[0] == code
+
+
 async def read_head(stream: trio.abc.Stream) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -113,6 +117,7 @@ async def test_a_message_of_exactly_the_limit_arrives_and_one_byte_more_closes_w
         with pytest.raises(SocketClosed):
             await server.send("late")
         began = trio.current_time()
+        await client.close()
         await server.close()
         assert trio.current_time() == began
 
@@ -128,9 +133,11 @@ async def test_what_follows_an_oversized_message_is_taken_so_that_its_sender_can
             nursery.start_soon(read_head, near)
             socket = await upgrade.accept()
             nursery.start_soon(near.send_all, b"\x82\xfe\x00\xc8\x00\x00\x00\x00" + b"x" * 200)
+            nursery.start_soon(ended_with, 1009, socket)
             closing = await near.receive_some()
             assert closing[2:4] == (1009).to_bytes(2, "big")
-            assert (await ended(socket))[0] == 1009
+            nursery.start_soon(socket.close)
+            await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(1):
                 for _ in range(3):
                     await near.send_all(b"and more of it" * 1000)
@@ -164,7 +171,7 @@ async def test_messages_sent_before_the_close_are_still_received(autojump_clock:
         assert await ended(server) == (1000, "")
 
 
-async def test_a_reason_longer_than_a_close_frame_is_cut() -> None:
+async def test_a_reason_longer_than_a_close_frame_is_cut(autojump_clock: trio.testing.MockClock) -> None:
     async with both_ends() as (client, server):
         await server.close(1011, "é" * 100)
         assert await ended(client) == (1011, "é" * 61)
@@ -189,7 +196,9 @@ async def test_a_stream_that_just_ends_is_1006(autojump_clock: trio.testing.Mock
         (b"\x81\x01a", 1002),  # a client's frame without a mask
     ],
 )
-async def test_a_peer_that_breaks_the_protocol_is_a_closed_socket(frame: bytes, code: int) -> None:
+async def test_a_peer_that_breaks_the_protocol_is_a_closed_socket(
+    autojump_clock: trio.testing.MockClock, frame: bytes, code: int
+) -> None:
     near, far = trio.testing.memory_stream_pair()
     await near.send_all(HEAD + b"\r\n")
     async with answer_websocket(far) as upgrade:

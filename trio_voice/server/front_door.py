@@ -17,7 +17,7 @@ from attrs import define, field, frozen, validators
 
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
-from trio_voice.server.http_head import Head, HeadError, ReplayingStream, answer_plainly, read_head
+from trio_voice.server.http_head import Head, HeadError, answer_plainly, read_head
 from trio_voice.server.pages import AsgiApp, Names, Pages
 from trio_voice.server.websocket import (
     CARRIER_MESSAGE_BYTES,
@@ -221,7 +221,8 @@ class FrontDoor:
     ) -> None:
         try:
             async with answer_websocket(
-                ReplayingStream(head.raw, stream),
+                stream,
+                received=head.raw,
                 remote=str(names),
                 max_message_bytes=self._limits.message_bytes,
                 handshake_timeout_s=self._limits.head_s,

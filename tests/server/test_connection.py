@@ -1,0 +1,312 @@
+"""An open connection: who gets which turn, what leaves without waiting, and trio-websocket at the other end.
+
+Whole conversations with the handshake, and every way to end one, are in test_websocket.py.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_stream, wrap_server_stream
+
+from tests.server.test_wire import connected_stream
+from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection, SocketClosed
+from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Received
+from trio_voice.server.websocket import answer_websocket, client_websocket
+from trio_voice.server.wire import wire_of
+
+
+def server_over(stream: trio.abc.Stream) -> Connection:
+    return Connection(wire_of(stream), FrameDecoder(masked=True, limit_bytes=65536), FrameEncoder(masked=False), "peer")
+
+
+async def pinging(stream: trio.abc.SendStream, count: int) -> None:
+    await stream.send_all(b"".join(b"\x89\x82\0\0\0\0" + number.to_bytes(2, "big") for number in range(count)))
+
+
+def text(payload: str) -> bytes:
+    """A client's frame, masked with zeros."""
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload.encode()
+
+
+async def read_frames(stream: trio.abc.ReceiveStream) -> list[Received]:
+    """All that a server has sent so far."""
+    await trio.testing.wait_all_tasks_blocked()
+    data = await stream.receive_some()
+    return FrameDecoder(masked=False, limit_bytes=65536).decode(data)
+
+
+# --- turns -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_peer_that_floods_us_gives_the_others_their_turn() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    connection = server_over(far)
+    await near.send_all(text("x") * 1000)
+    received: list[str | bytes] = []
+    turns: list[int] = []
+
+    async def flooded() -> None:
+        while len(received) < 1000:
+            received.append(await connection.receive())
+
+    async def other() -> None:
+        while len(received) < 1000:
+            turns.append(len(received))
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flooded)
+        nursery.start_soon(other)
+    assert max(after - before for before, after in pairwise(turns)) <= 2 * MESSAGES_AT_ONCE
+    assert len(turns) >= 1000 // (2 * MESSAGES_AT_ONCE)
+
+
+async def test_a_task_that_sends_for_ever_gives_the_others_their_turn_and_can_be_cancelled() -> None:
+    async with over_tcp() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(read_for_ever, peer)
+        with trio.CancelScope() as scope:
+            nursery.start_soon(cancel_later, scope)
+            while True:
+                await connection.send("x")
+        assert scope.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
+async def cancel_later(scope: trio.CancelScope) -> None:
+    await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def read_for_ever(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some():
+        pass
+
+
+async def test_messages_that_are_there_can_be_taken_under_cancellation_or_stay() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    connection = server_over(far)
+    await near.send_all(text("a") * (MESSAGES_AT_ONCE + 2))
+    received = [await connection.receive() for _ in range(MESSAGES_AT_ONCE)]
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        received.append(await connection.receive())
+    assert scope.cancelled_caught
+    assert len(received) == MESSAGES_AT_ONCE
+    assert [await connection.receive() for _ in range(2)] == ["a", "a"]
+
+
+async def test_two_who_receive_get_each_message_once() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    connection = server_over(far)
+    received: list[str | bytes] = []
+
+    async def receive() -> None:
+        received.append(await connection.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await near.send_all(text("a"))
+        await trio.testing.wait_all_tasks_blocked()
+        await near.send_all(text("b"))
+    assert sorted(map(str, received)) == ["a", "b"]
+
+
+# --- control frames ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_ping_is_answered_while_messages_are_awaited(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    connection = server_over(far)
+    await near.send_all(b"\x89\x83\0\0\0\0you" + b"\x8a\x80\0\0\0\0" + text("a"))
+    assert await connection.receive() == "a"
+    assert await near.receive_some() == b"\x8a\x03you"
+
+
+async def test_pings_that_come_while_a_message_is_stuck_are_one_pong_behind_it(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    connection = server_over(far)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.send, "stuck")
+        nursery.start_soon(connection.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await pinging(near, 1000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await near.receive_some() == b"\x81\x05stuck"
+        assert await near.receive_some() == b"\x8a\x02" + (999).to_bytes(2, "big")
+        await near.send_all(text("end"))
+
+
+async def test_a_close_that_comes_while_a_message_is_stuck_is_answered_behind_it(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    connection = server_over(far)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.send, "stuck")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(near.send_all, b"\x88\x82\0\0\0\0\x03\xe9")
+        with pytest.raises(SocketClosed) as closed:
+            await connection.receive()
+        assert closed.value.code == 1001
+        nursery.start_soon(connection.close)
+        assert await near.receive_some() == b"\x81\x05stuck"
+        assert await near.receive_some() == b"\x88\x02\x03\xe9"
+        assert await near.receive_some() == b""
+    assert trio.current_time() == 0
+
+
+# --- without waiting ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def over_tcp() -> AsyncIterator[tuple[Connection, trio.SocketStream]]:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        near = await connected_stream(listener)
+        far = await listener.accept()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        async with near, far:
+            yield server_over(far), near
+
+
+def fill(connection: Connection) -> int:
+    """Send until the network takes no more, and a message is left in part; returns how many were begun."""
+    begun = 0
+    while not connection.unflushed:
+        assert connection.send_now(str(begun % 10) * 60_000)
+        begun += 1
+    return begun
+
+
+async def test_what_fits_leaves_without_waiting_and_what_was_begun_is_flushed_before_all_else() -> None:
+    async with over_tcp() as (connection, peer):
+        sent = fill(connection)
+        assert not connection.send_now("not now")
+        decoder = FrameDecoder(masked=False, limit_bytes=65536)
+        received: list[Received] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.flush)
+            await trio.testing.wait_all_tasks_blocked()
+            while len(received) < sent:
+                received += decoder.decode(await peer.receive_some())
+        assert not connection.unflushed
+        assert connection.send_now("now")
+        received += decoder.decode(await peer.receive_some())
+        assert received == [*(str(number % 10) * 60_000 for number in range(sent)), "now"]
+
+
+async def test_a_message_that_was_begun_and_never_flushed_is_finished_before_the_close() -> None:
+    async with over_tcp() as (connection, peer):
+        fill(connection)
+        decoder = FrameDecoder(masked=False, limit_bytes=65536)
+        received: list[Received] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.close, 4000)
+            while not received or isinstance(received[-1], str):
+                received += decoder.decode(await peer.receive_some())
+            await peer.send_all(b"\x88\x80\0\0\0\0")
+        assert not any(isinstance(one, FrameError) for one in received)
+        assert [one[:1] for one in received[:-1] if isinstance(one, str)] == [str(number) for number in range(len(received) - 1)]
+
+
+async def test_a_flush_that_is_cancelled_tears_the_connection() -> None:
+    async with over_tcp() as (connection, _peer):
+        fill(connection)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.flush)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        began = trio.current_time()
+        await connection.close()
+        assert trio.current_time() - began < CLOSE_LIMIT_S / 2
+
+
+async def test_nothing_is_sent_at_once_on_a_connection_that_is_over_and_nothing_is_raised() -> None:
+    async with over_tcp() as (connection, peer):
+        await peer.send_all(b"\x88\x80\0\0\0\0")
+        with pytest.raises(SocketClosed) as closed:
+            await connection.receive()
+        assert closed.value.code == 1005
+        assert not connection.send_now("late")
+    async with over_tcp() as (connection, peer):
+        await peer.send_eof()
+        await connection.close()
+        assert not connection.send_now("late")
+
+
+async def test_a_reader_is_told_at_once_when_we_close_and_what_came_meanwhile_is_dropped() -> None:
+    outcomes: list[tuple[int, str]] = []
+
+    async def receive(connection: Connection) -> None:
+        with pytest.raises(SocketClosed) as closed:
+            await connection.receive()
+        outcomes.append((closed.value.code, closed.value.reason))
+
+    async with over_tcp() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(receive, connection)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(connection.close, 4001, "enough")
+        await trio.testing.wait_all_tasks_blocked()
+        assert outcomes == [(4001, "enough")]
+        assert await read_frames(peer)
+        await peer.send_all(text("too late") + b"\x88\x80\0\0\0\0")
+
+
+# --- with another implementation ---------------------------------------------------------------------------------------
+
+
+async def test_trio_websocket_as_the_client() -> None:
+    near, far = trio.testing.memory_stream_pair()
+
+    async def serve() -> None:
+        async with answer_websocket(far) as upgrade:
+            ours = await upgrade.accept()
+            assert await ours.receive() == "é" * 20_000
+            assert await ours.receive() == b"\0\xff"
+            await ours.send("x" * 70_000)
+            await ours.send(b"")
+            with pytest.raises(SocketClosed) as closed:
+                await ours.receive()
+            assert (closed.value.code, closed.value.reason) == (4321, "bye")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        theirs = await wrap_client_stream(nursery, near, "example.com", "/")  # type: ignore[arg-type]  # it uses no more than a Stream
+        await theirs.ping(b"are you there")
+        await theirs.send_message("é" * 20_000)
+        await theirs.send_message(b"\0\xff")
+        assert await theirs.get_message() == "x" * 70_000
+        assert await theirs.get_message() == b""
+        await theirs.aclose(4321, "bye")
+
+
+async def test_trio_websocket_as_the_server() -> None:
+    near, far = trio.testing.memory_stream_pair()
+
+    async def serve(nursery: trio.Nursery) -> None:
+        request: WebSocketRequest = await wrap_server_stream(nursery, far)
+        theirs = await request.accept()
+        assert await theirs.get_message() == "é" * 20_000
+        assert await theirs.get_message() == b"\0\xff"
+        with trio.fail_after(5):
+            await theirs.ping(b"are you there")
+        await theirs.send_message("x" * 70_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            await theirs.get_message()
+        assert closed.value.reason is not None
+        assert closed.value.reason.code == 1000
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, nursery)
+        async with client_websocket(near, "example.com", "/") as ours:
+            await ours.send("é" * 20_000)
+            await ours.send(b"\0\xff")
+            assert await ours.receive() == "x" * 70_000

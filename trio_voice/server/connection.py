@@ -1,0 +1,283 @@
+"""An open WebSocket, over a `Wire` (bytes) and `frames` (RFC 6455): the `MessageSocket` that all else is written against.
+
+There is no task of the connection's own: frames are decoded by the task that receives, in the order in which they came, and so
+are Pings answered and Closes seen. Who holds a connection and does not receive does not hear that it ended.
+
+A peer that floods us is served in turn with the others: one read is bounded, and between two turns of Trio's scheduler only so
+many messages of it are given out, or sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Protocol
+
+import trio
+from attrs import define, field
+
+from trio_voice.errors import TrioVoiceError
+from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Received
+from trio_voice.server.wire import Wire
+
+CLOSE_LIMIT_S = 2.0
+"""How long a peer may take to answer our Close before the connection is cut."""
+MESSAGES_AT_ONCE = 16
+"""How many messages one connection may give out, or send, before the other tasks get their turn."""
+NORMAL_CLOSURE = 1000
+ABNORMAL_CLOSURE = 1006
+
+
+class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
+    """The connection is over: closed by either side, cut, or broken.
+
+    `code` is the WebSocket close code (RFC 6455, section 7.4.1; 1006 when there was no Close at all), `reason` its text.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
+        self.code = code
+        self.reason = reason
+
+
+class MessageSocket(Protocol):
+    """A connection that carries whole messages, text or binary."""
+
+    @property
+    def remote(self) -> str:
+        """Who is at the other end, for people and logs: `address:port`."""
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message. Raises SocketClosed."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Hand a message to the network; waits while the peer does not read. Raises SocketClosed."""
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Hand a message to the network if it takes the beginning without waiting; False: nothing of it was sent.
+
+        What is left of a message that was begun leaves with the next `send`, or with `flush`; `unflushed` says that there is such
+        a rest. It raises nothing: a connection that is over takes nothing, and `send` and `receive` say why.
+        """
+
+    @property
+    def unflushed(self) -> bool:
+        """A message of `send_now` has left in part."""
+
+    async def flush(self) -> None:
+        """Wait until all that was taken by `send_now` has left. Raises SocketClosed."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection, within a bounded time, also when cancelled; closing twice does nothing."""
+
+
+class _State(Enum):
+    OPEN = "open"
+    LEAVING = "leaving"  # our Close is out, or on its way; the peer's is awaited
+    FAILED = "failed"  # the peer broke the protocol: it is told, and what it still sends is dropped
+    OVER = "over"  # both said goodbye, or the stream ended: nothing is left to be exchanged
+
+
+@define(eq=False)
+class Connection:
+    """A `MessageSocket` over a wire."""
+
+    _wire: Wire
+    _decoder: FrameDecoder
+    _encoder: FrameEncoder
+    remote: str
+    _state: _State = field(default=_State.OPEN, init=False)
+    _closed_with: SocketClosed = field(factory=lambda: SocketClosed(ABNORMAL_CLOSURE), init=False)
+    """How it ended, once it is no longer open."""
+    _messages: deque[str | bytes] = field(factory=deque, init=False)
+    """Decoded and not yet given out."""
+    _given: int = field(default=0, init=False)
+    """How many messages were given out since the scheduler had its turn."""
+    _sent: int = field(default=0, init=False)
+    """How many messages were sent since then."""
+    _reading: bool = field(default=False, init=False)
+    _writing: bool = field(default=False, init=False)
+    _torn: bool = field(default=False, init=False)
+    """Half a message has left, and its other half never will."""
+    _rest: bytes = field(default=b"", init=False)
+    """Of a message that `send_now` has begun."""
+    _answer: bytes = field(default=b"", init=False)
+    """A Pong or a Close that waits for the message before it. Of several Pongs only the last is owed (RFC 6455, 5.5.3)."""
+    _left: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Where one waits for the task that reads, or writes, to be done with it."""
+    _closing: trio.Event | None = field(default=None, init=False)
+
+    # --- in
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message. Raises SocketClosed."""
+        while True:
+            if self._messages:
+                self._given += 1
+                if self._given <= MESSAGES_AT_ONCE:
+                    return self._messages.popleft()
+                self._given = 0
+                await trio.lowlevel.checkpoint()
+            elif self._state is _State.OPEN:
+                self._given = 0
+                if self._reading:
+                    await self._left.park()
+                else:
+                    await self._read()
+            else:
+                await trio.lowlevel.checkpoint()
+                raise self._closed()
+
+    async def _read(self) -> None:
+        """Wait for bytes, and take all the messages that they complete."""
+        self._reading = True
+        try:
+            data = await self._wire.receive()
+            if not data:
+                self._end(_State.OVER, ABNORMAL_CLOSURE)
+            for received in self._decoder.decode(data):
+                if type(received) is str or type(received) is bytes:
+                    self._messages.append(received)
+                else:
+                    await self._respond(received)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
+        finally:
+            self._reading = False
+            if self._left:
+                self._left.unpark_all()
+
+    async def _respond(self, received: Received) -> None:
+        """Do what the protocol demands."""
+        if self._state is not _State.OPEN:
+            return
+        if isinstance(received, Ping):
+            await self._send_answer(self._encoder.pong(received.payload))
+        elif isinstance(received, Close):
+            self._end(_State.OVER, received.code, received.reason)
+            await self._send_answer(self._encoder.close(received.code))
+        elif isinstance(received, FrameError):
+            self._end(_State.FAILED, received.code, str(received))
+            await self._send_answer(self._encoder.close(received.code, str(received)))
+
+    # --- out
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; waits while the peer does not read. Raises SocketClosed."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._sent += 1
+        if self._sent > MESSAGES_AT_ONCE:
+            self._sent = 0
+            await trio.lowlevel.checkpoint()
+        await self._send_in_turn(self._encoder.message(message))
+
+    async def flush(self) -> None:
+        """Wait until all that was taken by `send_now` has left. Raises SocketClosed."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._send_in_turn(b"")
+
+    @property
+    def unflushed(self) -> bool:
+        """A message of `send_now` has left in part."""
+        return bool(self._rest)
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Send a message, or its beginning, without waiting; False: nothing of it was sent."""
+        if self._writing or self._rest or self._state is not _State.OPEN or not self._wire.sends_now:
+            return False
+        frame = self._encoder.message(message)
+        try:
+            sent = self._wire.send_now(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        if 0 < sent < len(frame):
+            self._rest = frame[sent:]
+        return sent > 0
+
+    async def _send_in_turn(self, frame: bytes) -> None:
+        """Send a frame when no other is being sent. Raises SocketClosed."""
+        while self._writing:
+            await self._left.park()
+        if self._state is not _State.OPEN:
+            raise self._closed()
+        try:
+            await self._write(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
+            raise self._closed() from None
+
+    async def _send_answer(self, frame: bytes) -> None:
+        """Send a control frame; if a message is being sent, whoever sends it sends this too."""
+        self._answer = frame
+        if not self._writing:
+            await self._write(b"")
+
+    async def _write(self, frame: bytes) -> None:
+        """Send, by the only task that does: first what is left, then the frame, then what was asked for meanwhile."""
+        self._writing = True
+        try:
+            if self._rest:
+                frame, self._rest = self._rest + frame, b""
+            while frame or self._answer:
+                if not frame:
+                    frame, self._answer = self._answer, b""
+                await self._wire.send(frame)
+                frame = b""
+        except trio.Cancelled:
+            self._torn = True
+            raise
+        finally:
+            self._writing = False
+            if self._left:
+                self._left.unpark_all()
+
+    # --- the end
+
+    async def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connection, within CLOSE_LIMIT_S; closing twice waits for the first to be done."""
+        with trio.CancelScope(shield=True):
+            if self._closing is not None:
+                await self._closing.wait()
+                return
+            self._closing = trio.Event()
+            try:
+                with trio.move_on_after(CLOSE_LIMIT_S):
+                    await self._part(code, reason)
+                await self._wire.aclose()
+            finally:
+                self._closing.set()
+
+    async def _part(self, code: int, reason: str) -> None:
+        """Say goodbye if it was not said, and wait for the peer's."""
+        was_open = self._state is _State.OPEN
+        if was_open:
+            self._end(_State.LEAVING, code, reason)
+        self._messages.clear()
+        if self._torn:
+            return
+        try:
+            self._wire.interrupt()
+            while self._reading or self._writing:
+                await self._left.park()
+            if was_open and not self._torn:
+                await self._write(self._encoder.close(code, reason))
+                await self._await_goodbye()
+            elif self._state is _State.FAILED:
+                # Closing a socket with unread data resets the connection, and the peer would not learn why.
+                await self._wire.send_eof()
+                while await self._wire.receive():
+                    pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _await_goodbye(self) -> None:
+        while data := await self._wire.receive():
+            if any(isinstance(received, Close | FrameError) for received in self._decoder.decode(data)):
+                return
+
+    def _end(self, state: _State, code: int, reason: str = "") -> None:
+        if self._state is _State.OPEN:
+            self._state, self._closed_with = state, SocketClosed(code, reason)
+
+    def _closed(self) -> SocketClosed:
+        return SocketClosed(self._closed_with.code, self._closed_with.reason)

@@ -1,0 +1,168 @@
+"""The bytes under a WebSocket: read by one task, written by one task, and closed by anybody.
+
+Over TCP the system calls are made here, and Trio is gone to only to wait: a frame costs one system call each way, and a piece of
+audio can leave from a plain function, in the moment in which it is decided upon. Over any other stream (TLS, the memory streams
+of tests) nothing can be sent without waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import ClassVar, Protocol
+
+import trio
+from attrs import define, field
+
+READ_BYTES = 16 * 1024
+"""How much is read at once: with it, what a flooding peer can have done before the others get their turn is bounded."""
+
+
+class Wire(Protocol):
+    """A connected byte stream. Methods raise trio.BrokenResourceError when it is broken, trio.ClosedResourceError when closed."""
+
+    @property
+    def sends_now(self) -> bool:
+        """Something can be sent without waiting: `send_now` is of use."""
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too much; `receive` gives it first."""
+
+    async def receive(self) -> bytes | bytearray:
+        """Wait for the next bytes; b"" is the end. A checkpoint. Raises trio.ClosedResourceError when interrupted."""
+
+    def interrupt(self) -> None:
+        """Wake the task that waits in `receive`, if there is one."""
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Send what leaves without waiting, and return how much that was."""
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send all; waits while the peer does not read, and is no checkpoint unless it has to wait."""
+
+    async def send_eof(self) -> None:
+        """Send no more, where the stream can say so."""
+
+    async def aclose(self) -> None:
+        """Close at once; nothing is waited for, and closing twice does nothing."""
+
+
+def wire_of(stream: trio.abc.Stream, received: bytes = b"") -> Wire:
+    """Take over a stream; `received` was already read from it, and is given first."""
+    # On Windows a socket is no file, and os.read does not take it.
+    wire: Wire
+    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
+        wire = _SocketWire(stream)
+    else:
+        wire = _StreamWire(stream)
+    wire.unread(received)
+    return wire
+
+
+@define(eq=False)
+class _SocketWire:
+    """A TCP connection."""
+
+    sends_now: ClassVar[bool] = True
+
+    _stream: trio.SocketStream
+    _received: bytes = field(default=b"", init=False)
+    _reading: bool = field(default=False, init=False)
+
+    def unread(self, data: bytes) -> None:
+        self._received = data + self._received
+
+    async def receive(self) -> bytes:
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            data, self._received = self._received, b""
+            return data
+        while True:
+            self._reading = True
+            try:
+                await trio.lowlevel.wait_readable(self._fileno())
+            finally:
+                self._reading = False
+            try:
+                return os.read(self._fileno(), READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+
+    def interrupt(self) -> None:
+        if self._reading:
+            trio.lowlevel.notify_closing(self._fileno())
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+
+    async def send(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)[self.send_now(data) :]
+        while rest:
+            try:
+                await trio.lowlevel.wait_writable(self._fileno())
+            except trio.ClosedResourceError:
+                self._fileno()  # it raises for a closed socket; if it does not, only the reader was meant
+            rest = rest[self.send_now(rest) :]
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    def _fileno(self) -> int:
+        """Return the socket's number, asked for each time: that of a closed socket may be another's by now."""
+        fileno = self._stream.socket.fileno()
+        if fileno < 0:
+            raise trio.ClosedResourceError("this connection was closed")
+        return fileno
+
+
+@define(eq=False)
+class _StreamWire:
+    """Any other stream."""
+
+    sends_now: ClassVar[bool] = False
+
+    _stream: trio.abc.Stream
+    _received: bytes = field(default=b"", init=False)
+    _waiting: trio.CancelScope | None = field(default=None, init=False)
+
+    def unread(self, data: bytes) -> None:
+        self._received = data + self._received
+
+    async def receive(self) -> bytes | bytearray:
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            data, self._received = self._received, b""
+            return data
+        with trio.CancelScope() as self._waiting:
+            try:
+                return await self._stream.receive_some(READ_BYTES)
+            finally:
+                self._waiting = None
+        raise trio.ClosedResourceError("this connection is being closed")
+
+    def interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def send_now(self, data: bytes | memoryview) -> int:  # noqa: ARG002 - one signature for both wires
+        return 0
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
