@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import structlog
 import trio
+from attrs import evolve
 
 from trio_voice.agent_file import load_agent
 from trio_voice.config import EMBEDDED, ConsoleAccess, LogFormat, LogLevel, ServerSettings, Settings, load_settings
@@ -30,6 +31,7 @@ from trio_voice.server.answering import Answering
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
+from trio_voice.server.metrics import Metrics
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.settings_sources import Given
 from trio_voice.shown_settings import shown_settings
@@ -131,6 +133,9 @@ async def run_server(
         )
         token = settings.credentials.api_token or secrets.token_urlsafe(32)
         admission = make_admission(settings, api_token=token, draining=draining)
+        metrics = Metrics(directory, admission, about.version)
+        admission.on_refusal = metrics.count_refusal
+        nursery.start_soon(metrics.measure_lag)
         watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
         if settings.access.base_url is not None:  # the embedded model is this process
             nursery.start_soon(watch.run)
@@ -143,13 +148,14 @@ async def run_server(
                 problem=lambda: watch.problem,
                 show_numbers=settings.server.show_numbers,
                 admission=admission,
+                metrics=metrics,
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,
                 console=_console_plan(settings),
             )
         )
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
-        plan = call_plan(settings, base_url, about.version)
+        plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch,))
         answer = media or Answering(plan, directory, settings.server.calls_folder, admission, hang_up)
         async with trio.open_nursery() as connections:
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)

@@ -30,6 +30,7 @@ from trio_voice.phone.carrier import Carrier, Identity
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.answering import Answering
 from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.call_watch import Watch
 from trio_voice.server.dial import Target
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import FrontDoor, Limits
@@ -271,6 +272,7 @@ class Rig:
     settings: CallSettings = field(factory=lambda: CallSettings(greeting=False))
     agent: Agent = field(factory=lambda: Agent(instructions="Be brief."))
     start_limit_s: float = 10.0
+    watches: tuple[Watch, ...] = ()
     sessions: list[ModelTalker] = field(factory=list)
     refusals: list[str] = field(factory=list)
     """Reasons with which the next connections to the model fail."""
@@ -294,6 +296,7 @@ class Rig:
             settings=self.settings,
             apology=APOLOGY,
             start_limit_s=self.start_limit_s,
+            watches=self.watches,
         )
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, dialects: frozenset[str] = frozenset({"twilio"})) -> None:

@@ -121,7 +121,7 @@ class Answering:
         with live.scope, self.directory.registered(live):
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
                 runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live), oddities)
-                live.handle = Handle(runner.feed, partial(_standing, runner.call))
+                live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes)
                 try:
                     await runner.run()
                 finally:

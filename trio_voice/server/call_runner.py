@@ -57,6 +57,7 @@ from trio_voice.dialects.base import (
 from trio_voice.errors import LocalProtocolError
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.call_control import tools_of_call
+from trio_voice.server.call_watch import CallFacts, CallWatcher, Watch
 from trio_voice.server.model import ModelEndpoint, ModelSession
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
@@ -100,6 +101,8 @@ class CallPlan:
     keep_audio: bool = False
     start_limit_s: float = 10.0
     """How long a carrier may take from the upgrade to the start of its stream."""
+    watches: tuple[Watch, ...] = ()
+    """Who measures each call."""
 
 
 @define(eq=False)
@@ -117,6 +120,7 @@ class CallRunner:
     end_reason: str | None = field(default=None, init=False)
     """Why the call ended; None while it goes on."""
     _journal: JournalWriter = field(init=False)
+    _watchers: list[CallWatcher] = field(init=False)
     _origin: float = field(init=False)
     _now: float = field(default=0.0, init=False)
     _outbox: Outbox = field(init=False)
@@ -135,6 +139,8 @@ class CallRunner:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
         self.call = Call(plan.settings, plan.wording, plan.apology, marks)
         self._journal = JournalWriter(plan.keep_audio)
+        facts = CallFacts(self.call_id, self.started.call_sid, self.dialect.name)
+        self._watchers = [watch(facts) for watch in plan.watches]
         self._origin = trio.current_time()
         self._outbox = Outbox(
             self.socket, on_overrun=lambda: self.feed(OutboxOverran("caller")), on_unsent=lambda _event_id: None
@@ -158,12 +164,21 @@ class CallRunner:
 
     async def run(self) -> None:
         """Live the call to its end, with the caller's socket closed; `end_reason` tells why. It raises only what cancels it."""
-        async with trio.open_nursery() as self._nursery:
-            self._tools = self._make_tools()
-            self._start("caller's writer", self._write_caller)
-            self._start("alarm", self._ring)
-            self._start("caller's reader", self._read_caller)
-            self.feed(CallStarted(self.started.call_sid))
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._tools = self._make_tools()
+                self._start("caller's writer", self._write_caller)
+                self._start("alarm", self._ring)
+                self._start("caller's reader", self._read_caller)
+                self.feed(CallStarted(self.started.call_sid))
+        finally:
+            for watcher in self._watchers:
+                watcher.on_end(self._clock(), self.end_reason or "")
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits to be read by the caller's carrier."""
+        return self._outbox.queued_bytes
 
     def _make_tools(self) -> ToolRunner:
         return tools_of_call(
@@ -229,12 +244,18 @@ class CallRunner:
             return False
         event, now = self._events.popleft(), self._clock()
         self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
+        if type(event) is not CallerAudio:
+            for watcher in self._watchers:
+                watcher.on_event(now, event)
         self._perform(self.call.receive(event, now), now)
         return True
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
             self.record(self._journal.command(now, command), frame=type(command) in _FRAMES)
+            if type(command) is not c.AppendAudio:
+                for watcher in self._watchers:
+                    watcher.on_command(now, command)
             perform = _PERFORM.get(type(command))
             if perform is not None:
                 perform(self, command)

@@ -49,6 +49,8 @@ class Handle:
 
     feed: Callable[[Event], None]
     standing: Callable[[], Standing]
+    queued_bytes: Callable[[], int] = lambda: 0
+    """How much waits to be read by the caller's carrier."""
 
 
 @define(eq=False)

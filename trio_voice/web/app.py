@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from trio_voice.server.admission import Admission
 from trio_voice.server.directory import CallDirectory, Feed, LinesLost
+from trio_voice.server.metrics import Metrics
 from trio_voice.web.access import Access
 from trio_voice.web.answers import API_PATH, error_answer
 from trio_voice.web.answers import json_answer as _json
@@ -25,6 +26,8 @@ from trio_voice.web.call_tokens import CallTokensApi
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console import Console, ConsolePlan
 from trio_voice.web.headers import SecurityHeaders
+from trio_voice.web.openapi import document
+from trio_voice.web.operations import Operations
 from trio_voice.web.start_page import About, asset, start_page
 from trio_voice.web.twilio import SORRY, TwilioWebhooks
 
@@ -48,6 +51,8 @@ class Dependencies:
     show_numbers: bool = False
     """Telephone numbers are shown in full."""
     admission: Admission = field(factory=Admission)
+    metrics: Metrics | None = None
+    """None: the app makes some."""
     media_base: str = "ws://127.0.0.1:8080"
     """Where carriers' streams connect: scheme and host."""
     sorry: str = SORRY
@@ -68,6 +73,17 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         media_base=dependencies.media_base,
         sorry=dependencies.sorry,
     )
+    metrics = dependencies.metrics or Metrics(dependencies.directory, dependencies.admission, dependencies.about.version)
+    operations = Operations(
+        access=access,
+        version=dependencies.about.version,
+        directory=dependencies.directory,
+        admission=dependencies.admission,
+        draining=dependencies.draining,
+        why_not=lambda: "draining" if dependencies.draining.is_set() else dependencies.problem(),
+        metrics=metrics,
+        document=document(dependencies.about.version),
+    )
     calls = CallsApi(access=access, directory=dependencies.directory, show_numbers=dependencies.show_numbers)
     app = Starlette(
         routes=[
@@ -79,6 +95,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             Route(f"{API_PATH}/calls/{{call_sid}}/events", pages.events),
             *calls.routes(),
             *tokens.routes(),
+            *operations.routes(),
             *twilio.routes(),
             *(console.routes() if console is not None else []),
         ],
