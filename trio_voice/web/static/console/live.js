@@ -114,7 +114,7 @@ function card(call) {
   const element = el(
     "li",
     { class: "card call-card" },
-    el("div", { class: "card-head" }, el("h3", {}, el("a", { href: `#/call/${call.call_id}` }, nameOf(call))), duration),
+    el("div", { class: "card-head" }, el("h2", {}, el("a", { href: `#/call/${call.call_id}` }, nameOf(call))), duration),
     el("p", { class: "pills" }, state, response),
     el("div", { class: "meters" }, el("span", {}, "caller"), caller.element, el("span", {}, "agent"), agent.element),
     el("p", { class: "actions" }, el("a", { class: "button", href: `#/call/${call.call_id}`, "aria-label": `Watch ${nameOf(call)}` }, "Watch"), hangUpButton(call.call_id, `Hang up ${nameOf(call)}`)),
