@@ -60,7 +60,7 @@ class MediaRequest:
     remote: str
     """The address and port that the connection comes from."""
     _upgrade: Upgrade
-    token: str = ""
+    token: str = field(default="", kw_only=True)
     """The call token in the path, behind the dialect's name; "" for none."""
 
     async def accept(self, subprotocol: str | None = None) -> MessageSocket:
@@ -227,7 +227,7 @@ class FrontDoor:
                 max_message_bytes=self._limits.message_bytes,
                 handshake_timeout_s=self._limits.head_s,
             ) as upgrade:
-                await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade, token), upgrade)
+                await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade, token=token), upgrade)
         except ConnectFailed as failed:
             log.info("bad WebSocket handshake", reason=str(failed))
 
