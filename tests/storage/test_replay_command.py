@@ -62,6 +62,15 @@ def test_without_a_name_it_is_the_newest_call(tmp_path: Path) -> None:
     assert run("--calls-folder", tmp_path, "--quiet").stdout.startswith("SAME: ")
 
 
+def test_a_reader_of_the_dialogue_who_leaves_is_no_fault_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(screen: Screen, rows: list[Row]) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Screen, "rows", broken)
+    with pytest.raises(BrokenPipeError):
+        replay.callback(written(tmp_path, short_call()), tmp_path, None, None, False)  # type: ignore[misc] # - click has one
+
+
 def test_a_folder_without_calls_is_the_users_to_know(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no call was recorded there; place one with make call, or name a journal"):
         run("--calls-folder", tmp_path)

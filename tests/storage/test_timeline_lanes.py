@@ -149,6 +149,8 @@ def test_what_a_cut_reply_would_have_said_is_told_from_what_was_heard() -> None:
     assert read.unheard == [(2.0, 5.0)]
     assert lanes(playing, {"t": 1.1} | said, {"t": 3.0, "event": "CallerHungUp"}).unheard == [(3.0, 5.0)]
     assert lanes(playing, {"t": 1.1} | said, {"t": 5.0, "event": "CallerHungUp"}).unheard == []
+    other = {"t": 3.5, "command": "PlayAudio", "item_id": "j", "audio": audio(1000)}
+    assert lanes(playing, {"t": 1.1} | said, cut, other).unheard == [(2.0, 3.5)]
     resumed = lanes(playing, {"t": 1.1} | said, cut, {"t": 2.2, "command": "PlayAudio", "item_id": "i", "audio": audio(3000)})
     assert (resumed.unheard, resumed.agent_texts) == ([], [Text(1.0, "one two three four")])
 

@@ -110,6 +110,8 @@ def opened_journal(path: Path) -> Iterator[Iterator[str]]:
             yield iter(lines)
     except FileNotFoundError:
         raise UserError(f"{path}: no such journal; give the path of a call's {JOURNAL} or of its folder") from None
+    except BrokenPipeError:  # what is printed is not read any more; the journal is well
+        raise
     except (OSError, EOFError) as error:
         raise UserError(f"{path}: the journal cannot be read ({error})") from None
     except UserError as error:

@@ -159,7 +159,7 @@ class _Reader:
         for item_id, text in self._agent_parts.items():
             if text.strip():
                 lanes.agent_texts += self._heard_and_not(item_id, text.split())
-        lanes.unheard = [(cut_s, self._would_end[item_id]) for item_id, cut_s in self._cut_at.items()]
+        lanes.unheard = [(cut_s, self._unheard_until(item_id, cut_s)) for item_id, cut_s in self._cut_at.items()]
         lanes.caller_texts = sorted(self._caller_words.values(), key=lambda text: text.at_s)
         lanes.agent_texts.sort(key=lambda text: text.at_s)
         lanes.responses.sort(key=lambda response: response.began_s)
@@ -174,6 +174,10 @@ class _Reader:
         heard = round(len(words) * (cut_s - began_s) / (self._would_end[item_id] - began_s)) if cut_s > began_s else 0
         parts = [Text(began_s, " ".join(words[:heard])), Text(cut_s, " ".join(words[heard:]), unheard=True)]
         return [part for part in parts if part.text]
+
+    def _unheard_until(self, item_id: str, cut_s: float) -> float:
+        """Up to where its end would have been, or something else is heard instead."""
+        return min([self._would_end[item_id], *(begin_s for begin_s, _ in self.lanes.playing if begin_s > cut_s)])
 
     def _cut_off(self) -> None:
         """What was still to be heard now never will be."""
