@@ -22,10 +22,11 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "agent": BASE | {"core", "realtime"},
     "storage": BASE | {"core", "dialects", "realtime"},
     "server": BASE | {"core", "dialects", "realtime", "agent", "storage"},
+    "records": BASE | {"storage", "server"},
     "web": BASE | {"core", "dialects", "realtime", "agent", "storage", "server"},
     "realtime_server": BASE,  # a server that shared our codec would agree with our mistakes
     "phone": BASE | {"storage"},  # so would a telephone
-    "program": BASE | {"core", "dialects", "realtime", "agent", "storage", "server", "web", "realtime_server"},
+    "program": BASE | {"core", "dialects", "realtime", "agent", "storage", "server", "records", "web", "realtime_server"},
 }
 """Each part and the others that it may import; `program` is the modules at the top: the command line, the configuration, ..."""
 

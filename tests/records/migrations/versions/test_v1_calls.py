@@ -1,0 +1,23 @@
+"""The first tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from sqlalchemy import inspect
+
+from trio_voice.records.address import file_address
+from trio_voice.records.database import Database, _config
+
+
+def test_it_makes_the_tables_and_takes_them_away(tmp_path: Path) -> None:
+    database = Database(file_address(tmp_path / "calls.db"))
+    config = _config()
+    with database.reading() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "1")
+        assert sorted(inspect(connection).get_table_names()) == ["alembic_version", "calls", "latencies", "tool_calls", "turns"]
+        assert [key["options"] for key in inspect(connection).get_foreign_keys("turns")] == [{"ondelete": "CASCADE"}]
+        command.downgrade(config, "base")
+        assert inspect(connection).get_table_names() == ["alembic_version"]

@@ -1,0 +1,17 @@
+"""Alembic executes this file to migrate; the connection comes from `Database.open`, which holds a transaction on it."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from trio_voice.records.tables import METADATA
+
+
+def migrate() -> None:
+    """Bring the tables to the revision that was asked for."""
+    context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+migrate()
