@@ -9,7 +9,7 @@ import pytest
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
 from trio_voice.agent_file import LoadedAgent
-from trio_voice.config import REFUSED, SECTIONS, LogFormat, ModelAccess, Settings, load_settings
+from trio_voice.config import REFUSED, SECTIONS, LogFormat, ModelAccess, Settings, VoiceEngine, load_settings
 from trio_voice.core.settings import Turns
 from trio_voice.errors import ConfigError
 from trio_voice.settings_sources import Given, names_of
@@ -285,3 +285,12 @@ def test_a_key_for_no_model_is_a_mistake(tmp_path: Path) -> None:
     )
     assert load(tmp_path, text, {"OPENAI_API_KEY": "o"}).access.api_key == "k"
     assert load(tmp_path, text + 'url = "embedded"\n').access.base_url is None
+
+
+def test_what_is_for_the_embedded_model_is_refused_beside_another(tmp_path: Path) -> None:
+    assert load(tmp_path, '[model]\nvoice = "tones"\n').model.voice is VoiceEngine.TONES
+    assert mistake(tmp_path, '[model]\nurl = "ws://host/v1"\nvoice = "tones"\n') == (
+        "model.voice = 'tones' (trio-voice.toml): is for the embedded model, and ws://host/v1 answers: "
+        "leave it out, or use --model embedded"
+    )
+    assert "model.script = 's.toml'" in mistake(tmp_path, '[model]\nurl = "ws://host/v1"\nscript = "s.toml"\n')

@@ -19,10 +19,11 @@ from trio_voice import serve as module
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
 from trio_voice.cli import main
-from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.config import ModelAccess, ModelSettings, ServerSettings, Settings, VoiceEngine
 from trio_voice.core.events import Event, HangUpAsked
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.errors import UserError
+from trio_voice.realtime_server.server import ModelServerSettings
 from trio_voice.serve import FLAGS, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
@@ -241,8 +242,29 @@ async def test_a_model_that_does_not_start_is_given_up_after_exactly_the_limit(
     monkeypatch.setattr(module, "serve_model", never)
     async with trio.open_nursery() as nursery:
         with pytest.raises(UserError, match="the embedded model did not start within 20 s"):
-            await module._start_model(nursery, print)
+            await module._start_model(nursery, ModelSettings(), print)
     assert trio.current_time() == 20.0
+
+
+async def test_the_embedded_model_has_the_script_and_the_voice_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[ModelServerSettings] = []
+
+    async def serve(settings: ModelServerSettings, *, tell_voice: object, task_status: trio.TaskStatus[str]) -> None:
+        started.append(settings)
+        task_status.started("ws://127.0.0.1:1/v1/realtime")
+
+    monkeypatch.setattr(module, "serve_model", serve)
+    (tmp_path / "s.toml").write_text('[[rule]]\nsay = "Hello from a script."\n', encoding="utf-8")
+    async with trio.open_nursery() as nursery:
+        model = ModelSettings(script=tmp_path / "s.toml", voice=VoiceEngine.TONES)
+        assert await module._start_model(nursery, model, print) == "ws://127.0.0.1:1/v1/realtime"
+    assert "Hello from a script." in repr(started[0].script)
+    assert started[0].voice.engine == "tones"
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(UserError, match=r"nowhere\.toml"):
+            await module._start_model(nursery, ModelSettings(script=tmp_path / "nowhere.toml"), print)
 
 
 # --- the command -------------------------------------------------------------------------------------------------------
@@ -284,7 +306,13 @@ def test_every_flag_reaches_its_setting(started: list[Settings], tmp_path: Path)
     assert (server.log_format.value, server.log_level.value) == ("json", "error")
     assert (given.access.base_url, given.model.name) == ("ws://m/v1", "m")
     assert (given.call.idle_s, given.agent.name) == (3.0, "concierge")
-    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= set(flags)
+    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= {*flags, "--script", "--voice"}
+
+
+def test_the_embedded_models_flags_reach_their_settings(started: list[Settings]) -> None:
+    result = CliRunner().invoke(main, ["serve", "--script", "s.toml", "--voice", "tones"])
+    assert (result.exit_code, result.output) == (0, "Stopped.\n")
+    assert (started[0].model.script, started[0].model.voice) == (Path("s.toml"), VoiceEngine.TONES)
 
 
 @pytest.mark.parametrize(

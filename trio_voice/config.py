@@ -34,6 +34,15 @@ class LogFormat(Enum):
     JSON = "json"
 
 
+class VoiceEngine(Enum):
+    """What speaks for the embedded model."""
+
+    AUTO = "auto"
+    FLITE = "flite"
+    ESPEAK_NG = "espeak-ng"
+    TONES = "tones"
+
+
 class LogLevel(Enum):
     """From which importance on something is logged."""
 
@@ -118,6 +127,10 @@ class ModelSettings:
     """What writes down the caller's words, for instance gpt-4o-mini-transcribe; left out: nothing does."""
     noise_reduction: NoiseReduction | None = None
     """A filter before the model's voice detector."""
+    script: Path | None = None
+    """What the embedded model says (TOML, see docs/realtime-server.md); left out: a receptionist."""
+    voice: VoiceEngine = VoiceEngine.AUTO
+    """What speaks for the embedded model: the best engine that is installed, one of them, or tones."""
     check_every_s: float = field(default=15.0, validator=validators.ge(1.0), converter=float)
     """How often it is looked whether the model takes connections (nothing is sent); /readyz answers 503 while it does not."""
     speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
@@ -317,6 +330,11 @@ def _access(model: ModelSettings, values: Values, environ: Mapping[str, str]) ->
         )
     if url == EMBEDDED:
         return ModelAccess(base_url=None)
+    for name in ("model.script", "model.voice"):
+        if name in values:
+            raise wrong(
+                name, values[name], f"is for the embedded model, and {url} answers: leave it out, or use --model {EMBEDDED}"
+            )
     given = values.get("model.url", Given(url, "the default"))
     try:
         session_url(url, model.name)

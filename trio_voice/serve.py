@@ -18,14 +18,26 @@ import trio
 from attrs import evolve
 
 from trio_voice.agent_file import load_agent
-from trio_voice.config import EMBEDDED, ConsoleAccess, LogFormat, LogLevel, ServerSettings, Settings, load_settings
+from trio_voice.config import (
+    EMBEDDED,
+    ConsoleAccess,
+    LogFormat,
+    LogLevel,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+    VoiceEngine,
+    load_settings,
+)
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.entrance import carrier_hang_up, make_admission, warnings
 from trio_voice.errors import UserError
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.providers import session_url
+from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+from trio_voice.realtime_server.voice import VoiceSettings
 from trio_voice.run_file import make_calls_folder, run_file
 from trio_voice.server.answering import Answering
 from trio_voice.server.directory import CallDirectory
@@ -56,6 +68,8 @@ FLAGS = {
     "log_level": "server.log_level",
     "model": "model.url",
     "model_name": "model.name",
+    "script": "model.script",
+    "voice": "model.voice",
 }
 """The settings that have a flag of their own, by the flag's parameter."""
 
@@ -71,6 +85,8 @@ Say = Callable[[str], None]
 @click.option("--calls-folder", "--calls", "calls", help="Folder in which each call gets one of its own.")
 @click.option("--model", help=f"Base URL of a Realtime server, or {EMBEDDED!r}.")
 @click.option("--model-name", help="The model's name.")
+@click.option("--script", help="What the embedded model says (TOML).")
+@click.option("--voice", type=click.Choice([each.value for each in VoiceEngine]), help="What speaks for the embedded model.")
 @click.option("--log-format", type=click.Choice([each.value for each in LogFormat]), help="How log lines look.")
 @click.option("--log-level", type=click.Choice([each.value for each in LogLevel]), help="From which importance on to log.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting, e.g. call.watchdog_s=2.")
@@ -123,7 +139,7 @@ async def run_server(
     directory, draining = CallDirectory(), trio.Event()
     async with _listening(settings.server) as listeners, AsyncExitStack() as stack, trio.open_nursery() as nursery:
         voice: list[str] = []
-        base_url = settings.access.base_url or await _start_model(nursery, voice.append)
+        base_url = settings.access.base_url or await _start_model(nursery, settings.model, voice.append)
         own_url, media_urls = _addresses(settings.server, listeners)
         about = About(
             version=version("trio-voice"),
@@ -212,11 +228,12 @@ async def _listening(server: ServerSettings) -> AsyncIterator[list[trio.SocketLi
             listener.socket.close()
 
 
-async def _start_model(nursery: trio.Nursery, tell_voice: Say) -> str:
+async def _start_model(nursery: trio.Nursery, model: ModelSettings, tell_voice: Say) -> str:
     """Start the embedded Realtime server and return its URL; `tell_voice` is told what speaks."""
+    script = default_script() if model.script is None else read_script(model.script)
     with trio.move_on_after(MODEL_START_LIMIT_S):
         # Nobody but our own calls has business with it: no /control/.
-        settings = ModelServerSettings(control=False)
+        settings = ModelServerSettings(control=False, script=script, voice=VoiceSettings(engine=model.voice.value))
         url: str = await nursery.start(partial(serve_model, settings, tell_voice=tell_voice))
         return url
     raise UserError(
