@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 import trio.testing
-from attrs import define
+from attrs import define, field
 
 from tests.server.memory_socket import MemorySocket, socket_pair
 from trio_voice.server.outbox import Outbox
@@ -55,11 +55,76 @@ async def working(capacity: int = 1_000_000, **options: int) -> AsyncIterator[To
 
 
 async def test_messages_leave_in_order(autojump_clock: trio.testing.MockClock) -> None:
-    async with working() as told:
+    async with working(capacity=1) as told:
         assert [told.outbox.put(message) for message in ("a", b"b", "c")] == [True] * 3
-        assert told.outbox.queued_bytes == 3
+        assert told.near.attempts == ["a"]  # what can leave at once does not wait for the task that writes
+        assert told.outbox.queued_bytes == 2
         assert await told.arrived() == ["a", b"b", "c"]
         assert told.outbox.queued_bytes == 0
+
+
+@define(eq=False)
+class NarrowSocket(MemorySocket):
+    """It takes the beginning of a message at once, and the rest when `gate` opens."""
+
+    gate: trio.Event = field(factory=trio.Event)
+    half_sent: bool = False
+
+    def send_now(self, message: str | bytes) -> bool:
+        self.half_sent = super().send_now(message) or self.half_sent
+        return self.half_sent
+
+    @property
+    def unflushed(self) -> bool:
+        return self.half_sent
+
+    async def flush(self) -> None:
+        await self.gate.wait()
+        self.half_sent = False
+
+
+def narrowed(told: Told) -> NarrowSocket:
+    near = told.near
+    told.outbox.socket = socket = NarrowSocket("near", near._outward, near._inward, near._over)
+    return socket
+
+
+async def test_a_message_that_left_in_part_is_finished_before_the_next_and_a_clear_waits_only_for_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with working() as told:
+        socket = narrowed(told)
+        assert told.outbox.put("half")
+        assert told.outbox.put("audio", droppable=True)
+        await trio.testing.wait_all_tasks_blocked()
+        told.outbox.put_first("clear")
+        assert told.outbox.put("next")
+        assert socket.attempts == ["half"]
+        socket.gate.set()
+        assert await told.arrived() == ["half", "clear", "next"]
+        assert told.outbox.queued_bytes == 0
+
+
+async def test_a_close_waits_for_the_rest_of_what_left_in_part(autojump_clock: trio.testing.MockClock) -> None:
+    async with working() as told:
+        socket = narrowed(told)
+        told.outbox.put("half")
+        told.outbox.close_after(4000)
+        await trio.sleep(5)
+        assert socket.ended is None
+        socket.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert socket.ended == (4000, "")
+
+
+async def test_the_rest_of_a_message_has_the_same_limit_as_a_whole_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with working(send_limit_s=10) as told:
+        narrowed(told)
+        began = trio.current_time()
+        told.outbox.put("half", event_id="1")
+        told.outbox.put("waits", event_id="2")
+        await trio.sleep(11)
+        assert (told.overruns, told.unsent, told.over_at) == ([began + 10], ["1", "2"], began + 10)
 
 
 async def test_r06_clear_overtakes_what_waits_drops_audio_and_never_cuts_what_has_begun(

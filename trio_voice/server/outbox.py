@@ -1,8 +1,9 @@
 """The only writer of a socket.
 
-Commands become messages here and wait for their turn; nothing that feeds the state machine ever waits for a peer to read. What
-waits and has not begun to leave can be dropped (audio, at a barge-in) or overtaken (by a clear); a message that has begun is
-never cut, because a torn WebSocket message ends the connection.
+Commands become messages here; nothing that feeds the state machine ever waits for a peer to read. A message before which none
+waits leaves in the moment in which it is put, where the socket can do that; the others wait for their turn with the task that
+sends. What waits and has not begun to leave can be dropped (audio, at a barge-in) or overtaken (by a clear); a message that has
+begun is never cut, because a torn WebSocket message ends the connection.
 
 The queue is bounded. A peer that does not read for so long that the bound is reached, or that takes longer than the send limit
 for one message, is reported once, as an overrun, and the state machine decides what to give up.
@@ -11,7 +12,7 @@ for one message, is reported once, as an overrun, and the state machine decides 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 import trio
@@ -54,9 +55,11 @@ class Outbox:
     _close_with: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
 
     def put(self, data: str | bytes, *, droppable: bool = False, event_id: str | None = None) -> bool:
-        """Queue a message behind the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
+        """Send a message after the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
         if self._state is not _State.OPEN:
             return False
+        if not self._queue and self._left_at_once(data, event_id):
+            return True
         self._queue.append(_Message(data, droppable, event_id))
         self.queued_bytes += len(data)
         self._waiting.unpark_all()
@@ -65,12 +68,13 @@ class Outbox:
         return self._state is _State.OPEN
 
     def put_first(self, data: str | bytes) -> None:
-        """Queue a message before everything that waits, and drop what may be dropped."""
+        """Send a message before everything that waits, and drop what may be dropped."""
         if self._state is _State.OPEN:
             self._drop_what_may_be_dropped()
-            self._queue.appendleft(_Message(data, droppable=False, event_id=None))
-            self.queued_bytes += len(data)
-            self._waiting.unpark_all()
+            if not self._left_at_once(data, None):
+                self._queue.appendleft(_Message(data, droppable=False, event_id=None))
+                self.queued_bytes += len(data)
+                self._waiting.unpark_all()
 
     def close_after(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the socket once what waits now, and may not be dropped, has left; nothing more is taken."""
@@ -87,11 +91,15 @@ class Outbox:
     async def run(self) -> None:
         """Write until the socket is closed, by us or by the peer, or the peer does not read. It raises only what cancels it."""
         try:
-            while self._queue or self._state is _State.OPEN:
-                if self._queue:
+            while True:
+                if self._leaving is not None:
+                    await self._within_the_limit(self.socket.flush())
+                elif self._queue:
                     await self._send_next()
-                else:
+                elif self._state is _State.OPEN:
                     await self._waiting.park()
+                else:
+                    break
             if self._state is _State.CLOSING:
                 await self.socket.close(*self._close_with)
         except SocketClosed:
@@ -99,11 +107,22 @@ class Outbox:
         finally:
             self._state = _State.OVER
 
+    def _left_at_once(self, data: str | bytes, event_id: str | None) -> bool:
+        if self._leaving is not None or not self.socket.send_now(data):
+            return False
+        if self.socket.unflushed:
+            self._leaving = _Message(data, droppable=False, event_id=event_id)
+            self._waiting.unpark_all()
+        return True
+
     async def _send_next(self) -> None:
         self._leaving = message = self._queue.popleft()
         self.queued_bytes -= len(message.data)
+        await self._within_the_limit(self.socket.send(message.data))
+
+    async def _within_the_limit(self, leaving: Awaitable[None]) -> None:
         with trio.move_on_after(self.send_limit_s):
-            await self.socket.send(message.data)
+            await leaving
             self._leaving = None
         if self._leaving is not None:
             self._report_overrun()
