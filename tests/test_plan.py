@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 
 from trio_voice.agent.agent import HANG_UP, Agent
-from trio_voice.config import ModelAccess, ModelSettings, Settings
+from trio_voice.config import ModelAccess, ModelAudioFormat, ModelSettings, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.settings import AudioFormat, NoiseReduction, SessionSettings
@@ -41,6 +42,13 @@ def test_the_session_is_what_the_settings_say() -> None:
 def test_r14_both_turns_are_given_to_the_model_only_where_it_shall_have_them() -> None:
     session = call_plan(evolve(SETTINGS, call=CallSettings(turns=Turns.MODEL)), "https://host/v1", "1").session
     assert (session.create_response, session.interrupt_response) == (True, True)
+
+
+@pytest.mark.parametrize("audio_format", list(ModelAudioFormat))
+def test_the_audio_format_is_that_of_both_directions(audio_format: ModelAudioFormat) -> None:
+    session = call_plan(evolve(SETTINGS, model=ModelSettings(audio_format=audio_format)), "https://host/v1", "1").session
+    assert session.input_format is session.output_format
+    assert session.input_format.value == f"audio/{audio_format.value}"
 
 
 def test_the_model_is_reached_at_its_url_with_its_key() -> None:

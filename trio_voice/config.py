@@ -18,6 +18,7 @@ from trio_voice.credentials import API_TOKEN_VARIABLE, AUTH_TOKEN_VARIABLE, Cred
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
 from trio_voice.realtime.settings import NoiseReduction
+from trio_voice.records.settings import RecordsSettings
 from trio_voice.settings_sources import Given, Values, build, from_assignments, from_environment, from_file, wrong
 
 DEFAULT_FILE = "trio-voice.toml"
@@ -50,6 +51,14 @@ class LogLevel(Enum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class ModelAudioFormat(Enum):
+    """The audio format that is spoken with the model."""
+
+    PCMU = "pcmu"
+    PCMA = "pcma"
+    PCM = "pcm"
 
 
 class MediaAccess(Enum):
@@ -121,6 +130,9 @@ class ModelSettings:
     set, else the embedded one."""
     name: str = field(default=OPENAI.model, validator=validators.min_len(1))
     """The model's name."""
+    audio_format: ModelAudioFormat = ModelAudioFormat.PCMU
+    """What is spoken with the model: mu-law as on the line, without any conversion (pcmu), A-law (pcma), or 16-bit PCM at 24000
+    Hz (pcm), for models that take nothing else. The carrier's side stays as it is."""
     api_key_file: Path | None = None
     """A file with the key, instead of an environment variable."""
     transcription_model: str | None = None
@@ -179,6 +191,7 @@ class Settings:
     server: ServerSettings = field(factory=ServerSettings)
     model: ModelSettings = field(factory=ModelSettings)
     twilio: TwilioSettings = field(factory=TwilioSettings)
+    records: RecordsSettings = field(factory=RecordsSettings)
     agent: Agent = field(factory=Agent)
     call: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
@@ -196,6 +209,7 @@ SECTIONS = {
     "server": ServerSettings,
     "model": ModelSettings,
     "twilio": TwilioSettings,
+    "records": RecordsSettings,
     "agent": Agent,
     "call": CallSettings,
     "wording": Wording,
@@ -248,6 +262,7 @@ def load_settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
         twilio=twilio,
+        records=build("records", RecordsSettings, values),
         agent=agent,
         call=evolve(call, greeting=call.greeting and agent.speaks_first),
         wording=evolve(_wording(values), greeting=agent.greeting),

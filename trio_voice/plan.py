@@ -8,7 +8,7 @@ from importlib.resources import files
 from trio_voice.config import Settings
 from trio_voice.core.settings import Turns
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
-from trio_voice.realtime.settings import SessionSettings
+from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.server.call_runner import CallPlan
 from trio_voice.server.dial import Target
 from trio_voice.server.model import ModelEndpoint
@@ -31,11 +31,14 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
 
 
 def _session(settings: Settings) -> SessionSettings:
+    audio_format = AudioFormat(f"audio/{settings.model.audio_format.value}")
     model_has_the_turns = settings.call.turns is Turns.MODEL
     return settings.agent.session(
         SessionSettings(
             instructions="",  # the agent's business
             model=settings.model.name,
+            input_format=audio_format,
+            output_format=audio_format,
             vad_threshold=settings.call.vad_threshold,
             vad_prefix_ms=settings.call.vad_prefix_ms,
             vad_silence_ms=settings.call.vad_silence_ms,

@@ -20,7 +20,7 @@ from trio_voice.phone.caller import Ending, PhoneCall
 from trio_voice.phone.scenario import Scenario, Step
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.phone.voice import Speech, prepare_speech
-from trio_voice.realtime.settings import SessionSettings
+from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.realtime_server.script import parse_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.server.answering import Answering
@@ -85,14 +85,26 @@ def named(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def world(calls_folder: Path, *, settings: CallSettings | None = None, script: str = SCRIPT) -> AsyncIterator[World]:
+async def world(
+    calls_folder: Path,
+    *,
+    settings: CallSettings | None = None,
+    script: str = SCRIPT,
+    audio_format: AudioFormat = AudioFormat.PCMU,
+) -> AsyncIterator[World]:
     """Start everything; it ends with the block."""
     async with trio.open_nursery() as nursery:
         model = ModelServerSettings(port=0, script=parse_script(script, "the test's script"), seed=1)
         model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
         agent = Agent(voice="marin")
         call_settings = settings or CallSettings()
-        session = SessionSettings(instructions="", model="gpt-realtime-2.1", vad_silence_ms=call_settings.vad_silence_ms)
+        session = SessionSettings(
+            instructions="",
+            model="gpt-realtime-2.1",
+            vad_silence_ms=call_settings.vad_silence_ms,
+            input_format=audio_format,
+            output_format=audio_format,
+        )
         plan = CallPlan(
             endpoint=ModelEndpoint(url=f"{model_url}?model=gpt-realtime-2.1"),
             session=agent.session(session),

@@ -7,13 +7,13 @@ echo), every event after that, and exactly one `SessionLost` when it is over. On
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
@@ -23,6 +23,7 @@ from trio_voice.errors import RemoteProtocolError
 from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, encode
 from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is_retryable
 from trio_voice.realtime.settings import SessionSettings, echo_differences, session_update
+from trio_voice.server.model_audio import Transcoder, transcoder
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket, SocketClosed, open_websocket
 
@@ -78,14 +79,20 @@ class ModelSession:
     feed: Feed
     _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _outbox: Outbox | None = field(default=None, init=False)
+    _transcoder: Transcoder | None = field(init=False)
     _closing: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._transcoder = transcoder(self.settings.input_format, self.settings.output_format)
 
     def send(self, command: Command) -> bool:
         """Hand a command to the session's socket; False: there is none (any more). `SendFailed` tells what fails later."""
         if self._outbox is None:
             return False
         if type(command) is AppendAudio:
+            if self._transcoder is not None:
+                command = evolve(command, audio=self._transcoder.to_model(command.audio))
             return self._outbox.put(encode(command), droppable=True)
         return self._outbox.put(encode(command), event_id=event_id_of(command))
 
@@ -172,7 +179,10 @@ class ModelSession:
     async def _read(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
         try:
             while True:
-                for fact in decoder.decode(await socket.receive()):
+                facts: Iterable[Decoded] = decoder.decode(await socket.receive())
+                if self._transcoder is not None:
+                    facts = self._transcoder.from_model(facts)
+                for fact in facts:
                     self._see_error(fact)
                     if isinstance(fact, ModelAudio):
                         self._tell(_with_level(fact))
