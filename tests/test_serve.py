@@ -279,7 +279,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
         seen.append(settings)
 
     monkeypatch.setattr(module, "run_server", run)
-    monkeypatch.setattr(module, "set_up_logging", lambda *_: None)
+    monkeypatch.setattr(module, "set_up_logging", lambda *_, **__: None)
     monkeypatch.setattr(module, "raise_file_limit", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "TRIO_VOICE_CONFIG"):

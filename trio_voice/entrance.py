@@ -15,6 +15,7 @@ from trio_voice.server.answering import HangUp
 from trio_voice.server.clients import is_loopback
 from trio_voice.server.rates import RateLimit
 from trio_voice.server.tokens import CallTokens
+from trio_voice.storage.redaction import Redaction
 
 
 def make_admission(settings: Settings, *, api_token: str, draining: trio.Event) -> Admission:
@@ -37,6 +38,21 @@ def media_access(settings: Settings) -> MediaAccess:
     if server.media_access is not Wanted.AUTO:
         return MediaAccess(server.media_access.value)
     return MediaAccess.LOCAL if is_loopback(server.host) and server.public_url is None else MediaAccess.GUARDED
+
+
+def log_redaction(settings: Settings) -> Redaction:
+    """What takes secrets and telephone numbers out of logs."""
+    return Redaction(_secrets(settings), settings.server.show_numbers)
+
+
+def journal_redaction(settings: Settings, api_token: str) -> Redaction:
+    """What takes secrets out of journals. What was said in a call is in its journal, numbers too: that is what a journal is."""
+    return Redaction((*_secrets(settings), api_token), show_numbers=True, keeps_length=True)
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    key = settings.access.api_key
+    return (*settings.credentials.secrets, *(() if key is None else (key.strip(),)))
 
 
 def warnings(settings: Settings) -> Iterator[str]:

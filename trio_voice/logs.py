@@ -15,6 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from trio_voice.config import LogFormat, LogLevel
 from trio_voice.storage.printable import printable
+from trio_voice.storage.redaction import Redaction
 
 TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2")
 """Libraries that log every frame at DEBUG; only their warnings are wanted."""
@@ -47,8 +48,8 @@ class CapacityFilter(logging.Filter):
         return True
 
 
-def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send every log line to `stream` (standard error), in this format, from this level on."""
+def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = None, *, redact: Redaction | None = None) -> None:
+    """Send every log line to `stream` (standard error), in this format, from this level on; `redact` sees each as it leaves."""
     out = stream or sys.stderr
     number = logging.getLevelName(level.value.upper())
     shared: list[Processor] = [
@@ -68,7 +69,11 @@ def set_up_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None = 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(format_, out)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(format_, out),
+                _last(redact or Redaction()),
+            ],
         )
     )
     root = logging.getLogger()
@@ -91,6 +96,15 @@ def _renderers(format_: LogFormat, out: TextIO) -> list[Processor]:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # The plain traceback: the default one shows the values of variables, and a log must not hold keys or payloads.
     return [_show_safely, structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _last(redact: Redaction) -> Processor:
+    """Redact the whole line: whatever a library or a traceback has put into it is in it now."""
+
+    def redacted(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+        return redact(str(line))
+
+    return redacted
 
 
 def _show_safely(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

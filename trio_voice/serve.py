@@ -30,7 +30,7 @@ from trio_voice.config import (
     load_settings,
 )
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
-from trio_voice.entrance import carrier_hang_up, make_admission, warnings
+from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission, warnings
 from trio_voice.errors import UserError
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
@@ -102,7 +102,7 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
     }
     loaded = None if agent is None else load_agent(agent)
     settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given, loaded=loaded)
-    set_up_logging(settings.server.log_format, settings.server.log_level)
+    set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
     raise_file_limit()
     try:
         trio.run(partial(run_server, settings, say=click.echo))
@@ -172,7 +172,9 @@ async def run_server(
         )
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
         plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch,))
-        answer = media or Answering(plan, directory, settings.server.calls_folder, admission, hang_up)
+        answer = media or Answering(
+            plan, directory, settings.server.calls_folder, admission, hang_up, journal_redaction(settings, token)
+        )
         async with trio.open_nursery() as connections:
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
             async with trio.open_nursery() as doors:

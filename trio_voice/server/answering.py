@@ -45,6 +45,8 @@ class Answering:
     admission: Admission = field(factory=Admission)
     hang_up: HangUp | None = None
     """Ends a call at its carrier after we have ended it; None: closing its stream is all that is done."""
+    redact: Callable[[str], str] = str
+    """Takes out of a journal's lines what must not be written down."""
     _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
 
     async def __call__(self, request: MediaRequest) -> None:
@@ -120,7 +122,7 @@ class Answering:
         # Registered to the end of its journal: a server that waits for its calls waits for that too.
         with live.scope, self.directory.registered(live):
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
-                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live), oddities)
+                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities)
                 live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes)
                 try:
                     await runner.run()
@@ -139,8 +141,11 @@ def _standing(call: Call) -> Standing:
 class _Recorder:
     journal: JournalFile
     live: LiveCall
+    redact: Callable[[str], str]
 
     def __call__(self, line: str, *, frame: bool = False) -> None:
+        if not frame:  # which is audio alone
+            line = self.redact(line)
         self.journal.put(line)
         self.live.measure(line)
         if not frame:
