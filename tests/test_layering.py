@@ -34,7 +34,7 @@ PROGRAM_MAY_IMPORT: Mapping[str, set[str]] = {
     "settings_sources": {"errors"},
     "run_file": {"errors"},
     "cli": {"errors"},
-    "config": BASE | {"core", "realtime", "agent", "program"},
+    "config": BASE | {"core", "realtime", "agent", "records", "program"},
     "logs": {"program", "storage"},
 }
 """The modules at the top that are kept smaller than `program`."""

@@ -32,6 +32,7 @@ from trio_voice.config import (
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission, warnings
 from trio_voice.errors import UserError
+from trio_voice.keeping import keeping, records_in_words
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.providers import session_url
@@ -137,7 +138,12 @@ async def run_server(
         return
     make_calls_folder(settings.server.calls_folder)
     directory, draining = CallDirectory(), trio.Event()
-    async with _listening(settings.server) as listeners, AsyncExitStack() as stack, trio.open_nursery() as nursery:
+    async with (
+        _listening(settings.server) as listeners,
+        keeping(settings) as witnesses,
+        AsyncExitStack() as stack,
+        trio.open_nursery() as nursery,
+    ):
         voice: list[str] = []
         base_url = settings.access.base_url or await _start_model(nursery, settings.model, voice.append)
         own_url, media_urls = _addresses(settings.server, listeners)
@@ -173,7 +179,7 @@ async def run_server(
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
         plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch,))
         answer = media or Answering(
-            plan, directory, settings.server.calls_folder, admission, hang_up, journal_redaction(settings, token)
+            plan, directory, settings.server.calls_folder, admission, hang_up, journal_redaction(settings, token), witnesses=witnesses
         )
         async with trio.open_nursery() as connections:
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
@@ -282,6 +288,7 @@ def _banner(settings: Settings, about: About, own_url: str, console: tuple[str, 
         *(("voice", sentence) for sentence in voice),
         *([] if settings.agent_file is None else [("agent", _agent_in_words(settings, settings.agent_file))]),
         ("calls", str(settings.server.calls_folder)),
+        ("records", records_in_words(settings)),
         (
             "settings",
             str(settings.file) if settings.file else "the defaults (trio-voice.toml, TRIO_VOICE_... or flags change them)",

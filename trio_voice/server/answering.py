@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,11 @@ HangUp = Callable[[StreamStarted], Awaitable[None]]
 """Ends a call at its carrier, within a bounded time. It raises nothing but what cancels it."""
 
 
+Witness = Callable[[LiveCall], AbstractAsyncContextManager[None]]
+"""Is there while a call lives; it leaves when the call is over and its journal complete. It must end in time, and raise nothing
+but what cancels it."""
+
+
 def new_call_id(now: datetime) -> str:
     """Make a call's id: it sorts by time, and cannot be guessed."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
@@ -47,6 +53,8 @@ class Answering:
     """Ends a call at its carrier after we have ended it; None: closing its stream is all that is done."""
     redact: Callable[[str], str] = str
     """Takes out of a journal's lines what must not be written down."""
+    witnesses: Sequence[Witness] = ()
+    """Who is there in every call; they leave in the reverse order."""
     _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
 
     async def __call__(self, request: MediaRequest) -> None:
@@ -120,7 +128,11 @@ class Answering:
         log.info("call started", dialect=dialect.name)
         began = trio.current_time()
         # Registered to the end of its journal: a server that waits for its calls waits for that too.
-        with live.scope, self.directory.registered(live):
+        async with AsyncExitStack() as stack:
+            stack.enter_context(live.scope)
+            stack.enter_context(self.directory.registered(live))
+            for witness in self.witnesses:
+                await stack.enter_async_context(witness(live))
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
                 runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities)
                 live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes)

@@ -1,0 +1,48 @@
+"""From settings to what is kept of calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.records.samples import STARTED_AT, call_id, write_journal
+from tests.records.test_keeper import stored
+from trio_voice.config import ServerSettings, Settings
+from trio_voice.errors import ConfigError
+from trio_voice.keeping import keeping, records_address, records_in_words
+from trio_voice.records.settings import RecordsSettings
+from trio_voice.server.directory import LiveCall
+
+
+def settings(folder: Path, *, enabled: bool = True, url: str | None = None) -> Settings:
+    return Settings(server=ServerSettings(calls_folder=folder), records=RecordsSettings(enabled=enabled, url=url))
+
+
+async def test_records_are_kept_in_the_calls_folder_by_default(tmp_path: Path) -> None:
+    with trio.fail_after(10):
+        live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1), caller="+493012345310")
+        async with keeping(settings(tmp_path)) as (witness,), witness(live):
+            write_journal(tmp_path)
+    assert stored(tmp_path / "calls.db") == [(call_id(1), "…5310", "completed")]
+
+
+async def test_no_records_are_kept_where_none_are_wanted(tmp_path: Path) -> None:
+    async with keeping(settings(tmp_path, enabled=False)) as witnesses:
+        assert witnesses == ()
+    assert not (tmp_path / "calls.db").exists()
+
+
+async def test_a_wrong_address_ends_the_start_without_showing_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"records\.url names a database") as caught:
+        async with keeping(settings(tmp_path, url="mysql://tom:hunter2@db/calls")):
+            raise AssertionError("it does not begin")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_where_the_records_are_in_words(tmp_path: Path) -> None:
+    assert records_in_words(settings(tmp_path)) == f"{tmp_path}/calls.db"
+    assert records_in_words(settings(tmp_path, url="postgresql://tom:hunter2@db/calls")) == "postgresql://tom:***@db/calls"
+    assert records_in_words(settings(tmp_path, enabled=False)) == "none (records.enabled is false)"
+    assert str(records_address(settings(tmp_path, url="sqlite:////tmp/x.db"))) == "/tmp/x.db"
