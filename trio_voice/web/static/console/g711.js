@@ -1,21 +1,21 @@
 // G.711 mu-law (ITU-T G.711): 8 bits a sample, 8000 samples a second.
 
-const BIAS = 132;
-const CLIP = 32635;
+const BIAS = 33; // of 14-bit samples, which is what mu-law is defined on
+const LARGEST = 8191; // with the bias in it
 
 /** One signed 16-bit sample to a mu-law byte. */
 export function encodeSample(sample) {
-  const sign = sample < 0 ? 0x80 : 0;
-  const magnitude = Math.min(Math.abs(sample), CLIP) + BIAS;
-  const exponent = 31 - Math.clz32(magnitude >> 7);
-  return ~(sign | (exponent << 4) | ((magnitude >> (exponent + 3)) & 0x0f)) & 0xff;
+  const value = sample >> 2;
+  const magnitude = Math.min(Math.abs(value) + BIAS, LARGEST);
+  const segment = 26 - Math.clz32(magnitude);
+  return ((segment << 4) | ((magnitude >> (segment + 1)) & 0x0f)) ^ (value < 0 ? 0x7f : 0xff);
 }
 
 /** One mu-law byte to a signed 16-bit sample. */
 export function decodeSample(byte) {
   const bits = ~byte & 0xff;
   const exponent = (bits >> 4) & 7;
-  const magnitude = (((bits & 0x0f) << 3) + BIAS << exponent) - BIAS;
+  const magnitude = ((((bits & 0x0f) << 1) + BIAS << exponent) - BIAS) << 2;
   return bits & 0x80 ? -magnitude : magnitude;
 }
 
