@@ -179,7 +179,13 @@ async def run_server(
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
         plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch,))
         answer = media or Answering(
-            plan, directory, settings.server.calls_folder, admission, hang_up, journal_redaction(settings, token), witnesses=witnesses
+            plan,
+            directory,
+            settings.server.calls_folder,
+            admission,
+            hang_up,
+            journal_redaction(settings, token),
+            witnesses=witnesses,
         )
         async with trio.open_nursery() as connections:
             door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
