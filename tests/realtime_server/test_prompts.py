@@ -37,6 +37,12 @@ def test_a_spoken_turn() -> None:
     assert (found.about, found.turn, found.text, found.spoken_ms, found.response) == (About.SPEECH, 2, "book a table", 2100, 3)
 
 
+def test_what_is_said_in_pieces_before_an_answer_is_one_turn() -> None:
+    pieces = prompt(heard(None, 500), message("assistant", "hello"), heard(None, 1000), message("system", "x"), heard(None, 1500))
+    assert (pieces.turn, pieces.spoken_ms) == (2, 2500)
+    assert prompt(message("system", "x")).turn == 0
+
+
 @pytest.mark.parametrize(
     ("text", "digits"),
     [

@@ -190,7 +190,7 @@ def test_durations_as_one_says_them(spoken_ms: int, words: str) -> None:
 def test_the_receptionist() -> None:
     rules = ScriptedThinking(default_script())
     hang_up: dict[str, Any] = {"functions": {"hang_up": {}}}
-    assert said(rules.answer(prompt(About.NOTHING))).startswith("Good morning")
+    assert said(rules.answer(prompt(About.NOTHING, turn=0))).startswith("Good morning")
     assert "two seconds" in said(rules.answer(prompt(spoken_ms=2000)))
     assert "second message" in said(rules.answer(prompt(turn=2, spoken_ms=3000)))
     assert "number 4" in said(rules.answer(prompt(turn=4, spoken_ms=3000)))
@@ -204,6 +204,31 @@ def test_the_receptionist() -> None:
     exact = prompt(About.NOTHING, instructions='Say exactly: "Thank you for calling."')
     assert said(rules.answer(exact)) == "Thank you for calling."
     assert said(rules.answer(prompt(About.NOTHING, instructions="Now say goodbye."))).endswith("Goodbye!")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "begins"),
+    [
+        ("Greet the caller in one short sentence and ask how you can help.", "Good morning, you have reached"),
+        ("Say: Good morning, Smith and Sons. How can I help?", "Good morning, Smith and Sons. How can I help?"),
+        ('Greet the caller with: "Hello, this is Ada."', "Hello, this is Ada."),
+        ('Say exactly this to the caller, and nothing else: "Your taxi, a "Mini", is here."', 'Your taxi, a "Mini", is here.'),
+        (
+            "The caller has been silent for a while. Ask in one short sentence whether they are still there.",
+            "Are you still there?",
+        ),
+        ("Say goodbye to the caller in one short sentence.", "Thank you for calling. Goodbye!"),
+        ("Tell the caller in one short sentence that this call has to end in less than a minute.", "I am sorry, but this call"),
+        ("Apologise to the caller for the trouble.", "I am sorry, something has gone wrong"),
+        ("Ask the caller to hold on while you look it up.", "One moment, please."),
+        ("Tell the caller in one sentence that the doctor is late.", "I am to tell you that the doctor is late."),
+    ],
+)
+@pytest.mark.parametrize("about", [About.NOTHING, About.SPEECH])
+def test_the_receptionist_does_what_a_reply_is_told_to(instructions: str, begins: str, about: About) -> None:
+    """Also when a turn is waiting, and late in a call."""
+    answer = ScriptedThinking(default_script()).answer(prompt(about, instructions=instructions, turn=7, response=9))
+    assert said(answer).startswith(begins)
 
 
 def test_a_script_in_which_nothing_fits_has_an_answer_all_the_same() -> None:

@@ -98,7 +98,7 @@ class Prompt:
 
     about: About
     turn: int
-    """The caller's turns so far, spoken or written."""
+    """The caller's turns so far, spoken or written; what they say in several items before an answer is one."""
     response: int
     """Counts the responses of the session, from 1."""
     text: str = ""

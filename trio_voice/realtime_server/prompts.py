@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trio_voice.realtime_server.answers import About, AskApproval, Prompt
@@ -24,10 +24,10 @@ def read_prompt(context: Sequence[Item], request: ResponseRequest, response: int
     choice = request.tool_choice
     return Prompt(
         about=found,
-        turn=sum(1 for item in context if item.role == "user"),
+        turn=_turns(context),
         response=response,
         text=text,
-        spoken_ms=newest.spoken_ms if newest is not None else 0,
+        spoken_ms=sum(item.spoken_ms for item in _waiting(context)) if newest is not None else 0,
         instructions=request.instructions,
         functions={tool["name"]: tool.get("parameters") or {} for tool in request.tools if tool["type"] == "function"},
         mcp_approvals={tool["server_label"]: _needs_approval(tool) for tool in request.tools if tool["type"] == "mcp"},
@@ -44,6 +44,24 @@ def _unanswered(context: Sequence[Item]) -> Item | None:
         if item.role == "assistant":
             return None
     return None
+
+
+def _turns(context: Sequence[Item]) -> int:
+    """Count the caller's turns. What they say in several items before an answer is one turn: they paused, or interrupted."""
+    turns, before = 0, ""
+    for role in (item.role for item in context if item.role in ("user", "assistant")):
+        turns += role == "user" and before != "user"
+        before = role
+    return turns
+
+
+def _waiting(context: Sequence[Item]) -> Iterator[Item]:
+    """Yield what the caller has said since the last answer, the newest first."""
+    for item in reversed(context):
+        if item.role == "assistant":
+            return
+        if item.role == "user":
+            yield item
 
 
 def _about(newest: Item | None) -> About:
