@@ -22,6 +22,7 @@ COMMANDS = {
     "call": ("trio_voice.phone.command", "Place a test call with recorded speech, and watch it."),
     "model": ("trio_voice.realtime_server.command", "Run the embedded Realtime server on its own."),
     "replay": ("trio_voice.storage.replay_command", "Read a call's journal as a dialogue, and live it again."),
+    "calls": ("trio_voice.calls", "List the calls that were, show one, or export them."),
 }
 """Each command's module, which has the command under the command's name, and what it does."""
 
