@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": ("trio_voice.serve", "Answer telephone calls: web pages and media streams on one port."),
     "call": ("trio_voice.phone.command", "Place a test call with recorded speech, and watch it."),
     "model": ("trio_voice.realtime_server.command", "Run the embedded Realtime server on its own."),
+    "doctor": ("trio_voice.doctor", "Look whether calls would be answered here; say what to mend."),
     "replay": ("trio_voice.storage.replay_command", "Read a call's journal as a dialogue, and live it again."),
     "calls": ("trio_voice.calls", "List the calls that were, show one, or export them."),
 }

@@ -1,0 +1,250 @@
+"""What the doctor looks at: every finding says what is so, and, where it is wrong, what to do."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+import trio
+import trio.testing
+
+from trio_voice import checks as module
+from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
+from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.credentials import Credentials
+from trio_voice.server.websocket import ConnectFailed, SocketClosed
+
+TWILIO = Credentials(twilio_account_sid="AC" + "0" * 28 + "abcd", twilio_auth_tokens=("the-auth-token",))
+Answers = Callable[[httpx2.Request], httpx2.Response]
+
+
+def settings(
+    folder: Path = Path("/"), *, access: str | None = None, credentials: Credentials | None = None, **server: Any
+) -> Settings:
+    return Settings(
+        server=ServerSettings(calls_folder=folder, **server),
+        access=ModelAccess(base_url=access, api_key="sk-the-key"),
+        credentials=credentials or Credentials(),
+    )
+
+
+def nobody(request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError("nobody there")
+
+
+def checks(given: Settings, answers: Answers = nobody, now: float = 1_000_000.0) -> Checks:
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
+    return Checks(given, client, lambda: now)
+
+
+def healthy(request: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(200, json={"status": "ok"}, headers={"Date": formatdate(1_000_000.0, usegmt=True)})
+
+
+async def test_with_the_defaults_nothing_is_wrong(tmp_path: Path) -> None:
+    findings = await checks(settings(tmp_path / "new" / "calls", port=0)).run()
+    assert [finding.topic for finding in findings] == [
+        "settings", "calls folder", "disk", "port", "open files", "entrance", "model", "public URL", "Twilio", "clock",
+    ]  # fmt: skip
+    assert {finding.verdict for finding in findings} == {Verdict.OK, Verdict.NOTE}
+    assert exit_code(findings) == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_wrong_thing_is_exit_code_1() -> None:
+    findings = [Finding("a", Verdict.OK, "fine"), Finding("b", Verdict.WRONG, "broken; mend it")]
+    assert exit_code(findings) == 1
+    assert as_facts(findings)[1] == {"topic": "b", "verdict": "wrong", "text": "broken; mend it"}
+
+
+# --- this machine ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    found = await checks(settings(file / "calls")).calls_folder()
+    assert (found.verdict, found.text) == (
+        Verdict.WRONG,
+        f"{file} cannot be written by this user; give another with server.calls_folder",
+    )
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(1024**3, Verdict.OK), (1024**3 - 1, Verdict.WRONG)])
+async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: Verdict) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free))
+    assert (await checks(settings(tmp_path)).disk()).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (healthy, "a trio-voice answers on 127.0.0.1 port "),
+        (nobody, "is taken by another program; set another server.port"),
+    ],
+)
+async def test_a_port_that_is_taken(answers: Answers, says: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        found = await checks(settings(port=taken.getsockname()[1]), answers).port()
+    assert says in found.text
+    assert (found.verdict is Verdict.WRONG) is (answers is nobody)
+
+
+async def test_a_host_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object, **__: object) -> list[object]:
+        raise errors.pop()
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", fails)
+    errors: list[OSError] = [socket.gaierror("x")]
+    found = await checks(settings(host="nowhere.invalid")).port()
+    assert (found.verdict, "cannot be resolved; set server.host" in found.text) == (Verdict.WRONG, True)
+    errors = [OSError(errno.EACCES, "x")]
+    assert "cannot listen on 127.0.0.1 port 80 (Permission denied)" in (await checks(settings(port=80)).port()).text
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(2099, Verdict.WRONG), (2100, Verdict.OK), (resource.RLIM_INFINITY, Verdict.OK)])
+async def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch, limit: int, verdict: Verdict) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, limit))
+    assert (await checks(settings(max_calls=500)).open_files()).verdict is verdict
+
+
+async def test_the_entrance() -> None:
+    assert (await checks(settings(host="0.0.0.0")).entrance()).verdict is Verdict.NOTE
+    both = settings(credentials=TWILIO, public_url="https://voice.example.com")
+    assert (await checks(both).entrance()).text == "calls need a call token or the carrier's signature"
+
+
+# --- the model ---------------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """A model's session that says something, nothing, or goodbye."""
+
+    def __init__(self, says: str | Exception | None) -> None:
+        self.says = says
+
+    async def receive(self) -> str:
+        if self.says is None:
+            await trio.sleep_forever()
+        if isinstance(self.says, Exception):
+            raise self.says
+        return str(self.says)
+
+
+@pytest.mark.parametrize(
+    ("session", "verdict", "says"),
+    [
+        (Session("{}"), Verdict.OK, "gpt-realtime-2.1 opened a session"),
+        (Session(None), Verdict.WRONG, "said nothing within 8 s; check model.url and the network"),
+        (Session(SocketClosed(4000, "no such model")), Verdict.WRONG, "closes at once (4000 no such model); check model.name"),
+        (ConnectFailed("no", status=401), Verdict.WRONG, "the model refuses the key; set the right one"),
+        (ConnectFailed("cannot connect to wss://m"), Verdict.WRONG, "cannot connect to wss://m; check model.url and the network"),
+    ],
+)
+async def test_the_model_and_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    session: Session | ConnectFailed,
+    verdict: Verdict,
+    says: str,
+) -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    @asynccontextmanager
+    async def opened(url: str, headers: dict[str, str]) -> Any:
+        seen.append((url, headers))
+        if isinstance(session, ConnectFailed):
+            raise session
+        yield session
+
+    monkeypatch.setattr(module, "open_websocket", opened)
+    found = await checks(settings(access="wss://model.example/v1")).model()
+    assert (found.verdict, says in found.text) == (verdict, True)
+    assert seen == [("wss://model.example/v1/realtime?model=gpt-realtime-2.1", {"Authorization": "Bearer sk-the-key"})]
+    assert "sk-the-key" not in found.text
+
+
+# --- carriers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "answers", "verdict", "says"),
+    [
+        ("https://v.example", healthy, Verdict.OK, "https://v.example reaches a trio-voice"),
+        ("http://v.example", healthy, Verdict.WRONG, "is not https: carriers stream to wss:// only"),
+        ("https://v.example", nobody, Verdict.WRONG, "cannot be reached (nobody there); start the tunnel or the proxy"),
+        ("https://v.example", lambda _: httpx2.Response(404), Verdict.WRONG, "status 404, and not as a trio-voice does"),
+        ("https://v.example", lambda _: httpx2.Response(200, html="x"), Verdict.WRONG, "not as a trio-voice does"),
+    ],
+)
+async def test_the_public_url(url: str, answers: Answers, verdict: Verdict, says: str) -> None:
+    found = await checks(settings(public_url=url), answers).public_url()
+    assert (found.verdict, says in found.text) == (verdict, True)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status", "verdict", "says"),
+    [
+        (TWILIO, 200, Verdict.OK, "the account …abcd and its token are right"),
+        (TWILIO, 401, Verdict.WRONG, "Twilio refuses the account or its token"),
+        (TWILIO, 404, Verdict.WRONG, "Twilio refuses the account or its token"),
+        (TWILIO, 500, Verdict.WRONG, "HTTP status 500; try again later"),
+        (TWILIO, 0, Verdict.WRONG, "cannot be reached (nobody there); check the network"),
+        (Credentials(twilio_auth_tokens=("t",)), 200, Verdict.NOTE, "no account (TWILIO_ACCOUNT_SID not set)"),
+        (Credentials(twilio_account_sid="AC1"), 200, Verdict.NOTE, "no account (TWILIO_AUTH_TOKEN not set)"),
+    ],
+)
+async def test_the_twilio_account(credentials: Credentials, status: int, verdict: Verdict, says: str) -> None:
+    asked: list[httpx2.Request] = []
+
+    def answers(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(status) if status else nobody(request)
+
+    found = await checks(settings(credentials=credentials), answers).twilio()
+    assert (found.verdict, says in found.text) == (verdict, True)
+    assert "the-auth-token" not in found.text
+    if credentials is TWILIO:
+        assert asked[0].headers["authorization"].startswith("Basic ")
+        assert asked[0].url.path == f"/2010-04-01/Accounts/{TWILIO.twilio_account_sid}.json"
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict", "says"),
+    [
+        (1_000_000.0, Verdict.OK, "within 1 s of others"),
+        (1_000_030.0, Verdict.OK, "within 30 s of others"),
+        (1_000_031.0, Verdict.WRONG, "this machine's clock is 31 s ahead; let it be set by NTP"),
+        (999_900.0, Verdict.WRONG, "this machine's clock is 100 s behind"),
+    ],
+)
+async def test_the_clock_is_compared_with_those_that_answer(now: float, verdict: Verdict, says: str) -> None:
+    made = checks(settings(public_url="https://v.example"), healthy, now)
+    assert made.clock().text == "not compared: no other machine was asked"
+    await made.public_url()
+    assert (made.clock().verdict, says in made.clock().text) == (verdict, True)
+
+
+async def test_a_page_that_does_not_come_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    async def silent(request: httpx2.Request) -> httpx2.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(silent))
+    found = await Checks(settings(public_url="https://v.example"), client).public_url()
+    assert "(no answer within 8 s)" in found.text
+    assert trio.current_time() == 8.0
