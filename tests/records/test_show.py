@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from rich.console import Console, RenderableType
 
 from tests.records.samples import call_id, facts, record
