@@ -11,6 +11,7 @@ import sys
 from typing import TextIO
 
 import structlog
+from attrs import define, field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from trio_voice.config import LogFormat, LogLevel
@@ -25,12 +26,11 @@ ACCEPTING = "trio.serve_listeners"
 CAPACITY_LOG_EVERY_S = 10.0
 
 
-class CapacityFilter(logging.Filter):
+@define
+class CapacityFilter:
     """Makes one sentence every ten seconds of what Trio says while no connection can be taken. It tries again by itself."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._told_at = -math.inf
+    _told_at: float = field(default=-math.inf, init=False)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the first record pass, and then one every ten seconds, reworded and without its traceback."""

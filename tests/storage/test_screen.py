@@ -16,8 +16,7 @@ class ClosedPipe(StringIO):
         raise BrokenPipeError
 
 
-def test_that_the_reader_left_is_told_once() -> None:
+def test_that_the_reader_left_is_raised() -> None:
     console = PipedConsole(file=ClosedPipe())
     with pytest.raises(BrokenPipeError, match="nobody reads"):
         console.print("one")
-    console.print("two")

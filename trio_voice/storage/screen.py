@@ -10,5 +10,4 @@ class PipedConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, which the command line takes for a quiet end."""
-        self.quiet = True
         raise BrokenPipeError("nobody reads any more")
