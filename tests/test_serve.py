@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -382,3 +383,13 @@ def test_as_many_files_as_may_be_are_open(
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: made.append(limits))
     raise_file_limit()
     assert made == ([] if then is None else [then])
+
+
+async def test_r41_the_service_manager_is_told(listener: NoOneConnects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        await banner(tmp_path)
+        assert manager.recv(1000) == b"READY=1\nSTATUS=answers calls on http://127.0.0.1:4711"
+        assert manager.recv(1000) == b"STOPPING=1\nSTATUS=saying goodbye"

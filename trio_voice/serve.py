@@ -46,6 +46,7 @@ from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.metrics import Metrics
 from trio_voice.server.model_watch import ModelWatch
+from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.shown_settings import shown_settings
 from trio_voice.web.app import Dependencies, create_app
@@ -158,6 +159,8 @@ async def run_server(
         metrics = Metrics(directory, admission, about.version)
         admission.on_refusal = metrics.count_refusal
         nursery.start_soon(metrics.measure_lag)
+        manager = ServiceManager.found(os.environ)
+        nursery.start_soon(manager.keep_alive)
         watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
         if settings.access.base_url is not None:  # the embedded model is this process
             nursery.start_soon(watch.run)
@@ -195,14 +198,20 @@ async def run_server(
                 with run_file(settings.server.calls_folder, url=own_url, token=token, tell=hints.append):
                     console = _console_in_words(settings, own_url, token)
                     say("\n".join([_banner(settings, about, own_url, console, voice), *hints]))
-                    await until_told(signals, directory, draining, settings.server.drain_limit_s, say)
+                    manager.ready(f"answers calls on {own_url}")
+                    await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
                 doors.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
         nursery.cancel_scope.cancel()
 
 
 async def until_told(
-    signals: AsyncIterator[int], directory: CallDirectory, draining: trio.Event, drain_limit_s: float, say: Say
+    signals: AsyncIterator[int],
+    directory: CallDirectory,
+    draining: trio.Event,
+    drain_limit_s: float,
+    say: Say,
+    on_signal: Callable[[], None] = lambda: None,
 ) -> None:
     """Wait until a signal says that the server shall end now.
 
@@ -211,6 +220,7 @@ async def until_told(
     """
     number = await anext(signals)
     draining.set()
+    on_signal()
     log.info("ending", signal=signal.Signals(number).name, calls=len(directory))
     if not len(directory):
         return
