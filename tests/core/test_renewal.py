@@ -42,7 +42,9 @@ def test_a_second_start_is_a_duplicate() -> None:
 
 
 def test_the_first_session_never_comes() -> None:
-    book = started(session_ready_limit_s=4.0, first_session_limit_s=10.0) >> 4.0 << CloseSession(1) << OpenSession(2, 0.25) >> 4.25
+    book = (
+        started(session_ready_limit_s=4.0, first_session_limit_s=10.0) >> 4.0 << CloseSession(1) << OpenSession(2, 0.25) >> 4.25
+    )
     book = book << CloseSession(2) << OpenSession(3, 0.5) >> 1.749999
     assert book >> 0.000001 << HangUp("no model session within the limit")
 
