@@ -61,7 +61,9 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         "live1", "CAlive", datetime.now(UTC), folder / "live1", dialect="twilio", caller=f"{HOSTILE}0", called="…0199"
     )
     call.handle = Handle(ask.send_nowait, lambda: Standing(CallState.CONVERSING, ResponseState.ACTIVE))
-    for line in lines_of_a_call("live1", HOSTILE)[:-1]:
+    so_far = lines_of_a_call("live1", HOSTILE)[:-1]
+    write_journal(folder, "live1", so_far)
+    for line in so_far:
         call.publish(line)
     call.publish(JournalWriter().event(2.3, ModelTranscript(1, "r9", "i9", HOSTILE, final=True)))
     about = About(version="1.2.3", agent=HOSTILE, model="the embedded model", media_urls=("ws://127.0.0.1:1/media/twilio",))
@@ -153,9 +155,10 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
 
         await go(page, "past")
         rows = "[...document.querySelectorAll('tbody tr')].map((each) => each.innerText.replace(/\\s+/g, ' '))"
-        (row,) = await page.wait_for(f"{rows}.length === 1 && {rows}")
-        assert "Of course." in row
-        assert "recorded" in row
+        in_progress, past = await page.wait_for(f"{rows}.length === 2 && {rows}")
+        assert "in progress" in in_progress
+        assert "Of course." in past
+        assert "recorded" in past
         await page.evaluate("document.getElementById('search').value = 'nowhere'")
         await page.evaluate("document.getElementById('search').dispatchEvent(new Event('input'))")
         await page.wait_for("document.querySelector('main [role=status]').textContent === '0 calls'")

@@ -36,6 +36,8 @@ _FRAMES = ('"event":"CallerAudio"', '"event":"ModelAudio"', '"command":"AppendAu
 _NAMED_WITHIN = 60
 """A line's name is in its first characters."""
 _FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
+_NOTHING_TO_CUT = "nothing_active"
+"""The beginning of any turn in a silence: no decision that anybody looks for."""
 _T = TypeVar("_T")
 
 
@@ -57,7 +59,7 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
     reply_ms: list[int]
     """From the end of each utterance to the first audio of the reply."""
     refusals: dict[str, int]
-    """What the guards refused, and how often, by reason."""
+    """What the guards refused (barge-ins, responses), and how often, by reason."""
     first_words: str
     has_recording: bool
     in_progress: bool = False
@@ -101,6 +103,7 @@ class _Digesting:
     """Reads a journal's lines, header first, for what the call was in short."""
 
     header: dict[str, Any] = field(factory=dict, init=False)
+    event: str = field(default="", init=False)
     last_t: float = field(default=0.0, init=False)
     end_reason: str | None = field(default=None, init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
@@ -127,6 +130,8 @@ class _Digesting:
             self.header = facts
             return
         self.last_t = max(self.last_t, _number(facts.get("t")))
+        if "event" in facts:
+            self.event = str(facts["event"])
         self._count(str(facts.get("event") or facts.get("command") or ""), facts)
 
     def _is_heard(self, line: str) -> None:
@@ -139,8 +144,8 @@ class _Digesting:
             self.stopped_t = None
         elif name == "SpeechStopped":
             self.stopped_t = _number(facts.get("t"))
-        elif name in ("Discard", "Refuse"):
-            self.refusals[str(facts.get("reason"))] += 1
+        elif name == "Refuse" or (name == "Discard" and self.event == "SpeechStarted"):
+            self._refuse(str(facts.get("reason")))
         elif name == "Close":
             self.end_reason = str(facts.get("reason"))
         elif name == "CallerTranscribed" or (name == "ModelTranscript" and facts.get("final")):
@@ -151,6 +156,10 @@ class _Digesting:
         elif name in ("CreateResponse", "SpeechStarted"):
             self.was_cut = False
         self.counts[name] += 1
+
+    def _refuse(self, reason: str) -> None:
+        if reason != _NOTHING_TO_CUT:
+            self.refusals[reason] += 1
 
     def _keep(self, text: str) -> None:
         if text and self.characters < KEPT_WORDS:

@@ -28,7 +28,8 @@ function route({ focus = true } = {}) {
   main.replaceChildren();
   document.title = `${title} · ${agent}`;
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.getAttribute("href") === `#/${name === "call" ? "past" : name}`;
+    const listed = live.find(argument) ? "" : "past"; // where a call's page is found
+    const isHere = link.getAttribute("href") === `#/${name === "call" ? listed : name}`;
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -6,18 +6,19 @@ import { Story } from "./story.js";
 import { drawTimeline } from "./timeline.js";
 
 const LEVELS_EVERY_S = 0.2;
+const LATE_S = 2;
 const DRAW_EVERY_MS = 500;
 const END_LOOKS = 10;
 const END_LOOK_EVERY_MS = 500;
 const MOST_ROWS = 400;
 
-/** What is said, so far; { element, show(story) }. Only what is new or has changed is touched. */
-export function transcriptView({ following = false } = {}) {
+/** What is said, so far; { element, show(story, following) }. Only what is new or has changed is touched. */
+export function transcriptView() {
   const element = el("ol", { class: "transcript", role: "log", "aria-label": "Transcript" });
   const rows = new Map();
   const empty = el("p", { class: "quiet" }, "Nothing has been said yet.");
   const unwritten = el("p", { class: "quiet" }, "Nothing writes down the caller's words; model.transcription_model names what shall.");
-  const show = (story) => {
+  const show = (story, following) => {
     empty.hidden = story.said.length > 0;
     const ofCaller = story.said.filter((entry) => entry.who === "caller");
     unwritten.hidden = !ofCaller.length || ofCaller.some((entry) => entry.text);
@@ -51,18 +52,20 @@ function spokenInWords(story, { key, who }) {
   return story.endReason === null ? "speaking …" : "spoke to the end of the call";
 }
 
-/** A list that grows; { element, show(entries) }. */
+/** A list that grows; { element, show(entries, newestFirst) }. */
 function growingList(label, rowOf, nothing) {
   const element = el("ol", { class: "events", "aria-label": label });
   const empty = el("p", { class: "quiet" }, nothing);
   let shown = 0;
-  const show = (entries) => {
-    if (entries.length < shown) {
+  let isReversed = false;
+  const show = (entries, newestFirst) => {
+    if (entries.length < shown || newestFirst !== isReversed) {
       element.replaceChildren();
       shown = 0;
+      isReversed = newestFirst;
     }
-    for (const entry of entries.slice(shown)) element.prepend(rowOf(entry));
-    while (element.childElementCount > MOST_ROWS) element.lastElementChild.remove();
+    for (const entry of entries.slice(shown)) element[newestFirst ? "prepend" : "append"](rowOf(entry));
+    while (element.childElementCount > MOST_ROWS) (newestFirst ? element.lastElementChild : element.firstElementChild).remove();
     shown = entries.length;
     empty.hidden = shown > 0;
   };
@@ -82,6 +85,7 @@ class CallPage {
     this.signal = signal;
     this.story = new Story();
     this.levels = [];
+    this.pair = [null, null];
     this.everyS = LEVELS_EVERY_S;
     this.source = null;
     this.lay(main);
@@ -100,12 +104,12 @@ class CallPage {
     this.audio = el("audio", { controls: true, preload: "metadata", "aria-label": "Recording of the call" });
     this.recording = el("div", { class: "recording", hidden: true }, this.audio);
     this.canvas = el("div", { class: "timeline-box", tabindex: 0, role: "group", "aria-label": "Timeline; scrolls sideways" });
-    this.transcript = transcriptView({ following: true });
+    this.transcript = transcriptView();
     this.decisions = growingList("Decisions", decisionRow, "Nothing had to be decided.");
     this.moments = growingList("Events", momentRow, "Nothing yet.");
     this.replay = el("section", { class: "card", hidden: true, "aria-label": "Replay" });
     main.append(
-      el("p", {}, el("a", { href: "#/past" }, "‹ past calls")),
+      el("p", {}, live.find(this.callId) ? el("a", { href: "#/" }, "‹ calls") : el("a", { href: "#/past" }, "‹ past calls")),
       this.title, this.facts, this.pills, this.problem, this.now,
       el("section", { class: "card", "aria-label": "Timeline" }, el("h2", {}, "Timeline"), this.recording, this.canvas, legend()),
       el("div", { class: "columns" },
@@ -148,13 +152,15 @@ class CallPage {
       el("div", { class: "meters" }, el("span", {}, "caller"), caller.element, el("span", {}, "agent"), agent.element),
       el("p", { class: "actions" }, hangUpButton(call.call_id, `Hang up ${nameOf(call)}`)),
     );
-    setText(this.title, call.caller ? `Call from ${call.caller}` : `Call ${call.call_id}`);
+    setText(this.title, nameOf(call));
     setText(this.facts, [call.called && `to ${call.called}`, call.dialect, call.call_sid].filter(Boolean).join(" · "));
     this.source = new EventSource(`/api/v1/calls/${encodeURIComponent(this.callId)}/events`);
     this.source.onmessage = ({ data }) => this.take(JSON.parse(data));
     this.source.addEventListener("lost", ({ data }) => { this.missing = JSON.parse(data).lost; });
     this.source.onerror = () => this.ended();
     this.showState();
+    this.measure();
+    if (durationOf(call) > LATE_S) this.fetchMissing();
   }
 
   take(line) {
@@ -167,16 +173,18 @@ class CallPage {
     this.dirty = true;
   }
 
-  /** What the feed keeps no more is in the journal. */
-  async fetchMissing(before) {
+  /** What nobody measured before we looked, and what the feed keeps no more (`before`: from there on it has all), is in the journal. */
+  async fetchMissing(before = 0) {
     try {
-      const { lines, levels, levels_every_s: everyS } = await getJson(`/console/calls/${encodeURIComponent(this.callId)}`);
-      const story = new Story();
-      lines.filter((line) => !(line.t >= before)).forEach((line) => story.take(line));
-      this.fed.filter((line) => line.t >= before).forEach((line) => story.take(line));
-      this.story = story;
-      levels.forEach((pair, number) => { this.levels[Math.round((number * everyS) / LEVELS_EVERY_S)] ??= pair; });
-      for (let number = 0; number < this.levels.length; number++) this.levels[number] ??= [null, null];
+      const { lines, levels, levels_every_s: everyS } = await getJson(`/console/calls/${encodeURIComponent(this.callId)}`, { signal: this.signal });
+      if (before) {
+        const story = new Story();
+        lines.filter((line) => !(line.t >= before)).forEach((line) => story.take(line));
+        this.fed.filter((line) => line.t >= before).forEach((line) => story.take(line));
+        this.story = story;
+      }
+      const last = Math.floor((levels.length * everyS) / LEVELS_EVERY_S);
+      for (let place = 0; place < last; place++) this.levels[place] = levels[Math.floor((place * LEVELS_EVERY_S) / everyS)];
       this.dirty = true;
     } catch (error) {
       setText(this.problem, `the beginning of the call is not shown: ${error.message}`);
@@ -190,8 +198,8 @@ class CallPage {
     this.meters.caller.show(pair[0]);
     this.meters.agent.show(pair[1]);
     const place = Math.floor(durationOf(call) / LEVELS_EVERY_S);
-    while (this.levels.length < place) this.levels.push(this.levels.length ? [null, null] : pair);
-    this.levels[place] = pair;
+    while (this.levels.length < place) this.levels.push(this.pair); // no news: they are what they were
+    this.levels[place] = this.pair = pair;
   }
 
   showState() {
@@ -296,9 +304,9 @@ class CallPage {
     this.canvas.replaceChildren(this.drawn.picture);
     this.drawn.seek(this.audio.currentTime);
     if (call && atEnd) this.canvas.scrollLeft = this.canvas.scrollWidth;
-    this.transcript.show(this.story);
-    this.decisions.show(this.story.decisions);
-    this.moments.show(this.story.moments);
+    this.transcript.show(this.story, this.source !== null);
+    this.decisions.show(this.story.decisions, this.source !== null);
+    this.moments.show(this.story.moments, this.source !== null);
   }
 }
 
@@ -319,6 +327,6 @@ function verdictInWords({ verdict, events, timers, commands, ended, detail, cont
 function legend() {
   const entry = (kind, text) => el("span", { class: "key" }, el("span", { class: `swatch ${kind}` }), text);
   return el("p", { class: "legend quiet" },
-    entry("caller", "caller"), entry("agent", "agent"), entry("completed", "reply completed"), entry("cancelled", "cancelled, cut"),
+    entry("caller", "caller"), entry("agent", "agent; reply completed"), entry("cancelled", "cut: cancelled, interrupted"),
     entry("waiting", "asked for"), entry("refused", "refused by a guard"));
 }

@@ -56,7 +56,7 @@ export class Line {
       callSid: this.callSid,
       tracks: ["inbound"],
       mediaFormat: { encoding: "audio/x-mulaw", sampleRate: 8000, channels: 1 },
-      customParameters: { From: "softphone" },
+      customParameters: {},
     };
     this.socket.send(JSON.stringify({ event: "start", sequenceNumber: "1", streamSid: this.streamSid, start }));
     this.on.open();

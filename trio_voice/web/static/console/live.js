@@ -11,6 +11,7 @@ class Live extends EventTarget {
     this.levels = {};
     this.state = { text: "connecting", kind: "waiting" };
     this.source = null;
+    this.own = null; // the call_sid of this browser's softphone
     // A page that nobody looks at holds no connection: browsers allow six to one server, over all their tabs.
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.open()));
   }
@@ -102,7 +103,10 @@ export function hangUpButton(callId, label) {
 }
 
 /** What a call is called: the caller's number where it is known. */
-export const nameOf = (call) => call.caller || `call ${call.call_id}`;
+export function nameOf(call) {
+  if (call.call_sid === live.own) return "this browser's softphone";
+  return call.caller ? `Call from ${call.caller}` : `Call ${call.call_id}`;
+}
 
 /** One call's card; { element, update(call), levels(call), tick(call) }. */
 function card(call) {

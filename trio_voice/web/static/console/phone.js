@@ -118,7 +118,7 @@ class Phone extends EventTarget {
       clear: () => this.#clear(),
       end: (reason) => this.#letGo(reason),
     });
-    this.callSid = this.line.callSid;
+    this.callSid = live.own = this.line.callSid;
   }
 
   #follow() {
@@ -175,7 +175,7 @@ export function phonePage(main, signal) {
   const theirs = meter("Agent's level", "agent");
   const digits = el("output", { class: "digits", "aria-label": "Keys pressed" });
   const keys = KEYS.map((key) => el("button", { type: "button", class: "key-button", onclick: () => phone.press(key) }, key));
-  const transcript = transcriptView({ following: true });
+  const transcript = transcriptView();
   const details = el("a", {}, "Everything about this call");
   main.append(
     el("h1", { tabindex: -1 }, "Softphone"),
@@ -212,12 +212,12 @@ export function phonePage(main, signal) {
   signal.addEventListener("abort", () => clearInterval(timer));
   phone.addEventListener("state", show, { signal });
   phone.addEventListener("story", () => {
-    transcript.show(phone.story);
+    transcript.show(phone.story, true);
     show();
   }, { signal });
   document.addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey }) => {
     if (KEYS.includes(key) && !ctrlKey && !metaKey && !altKey && target.tagName !== "INPUT") phone.press(key);
   }, { signal });
-  transcript.show(phone.story);
+  transcript.show(phone.story, true);
   show();
 }

@@ -30,6 +30,16 @@ export const REASONS = {
   too_late: "too late",
 };
 
+/** The events whose refusal is a decision; what is late or stale of the others is only put aside. */
+const REFUSED = {
+  SpeechStarted: "no barge-in",
+  SpeechStopped: "no end of a turn",
+  TextInjected: "nothing is said",
+  DigitPressed: "the key has no effect",
+  HangUpAsked: "no hang-up",
+  ToolFinished: "the tool's answer is not used",
+};
+
 const CUTS = {
   CancelResponse: () => "reply cancelled",
   TruncateItem: (line) => `the model forgets what came after ${(line.heard_ms / 1000).toFixed(1)} s`,
@@ -168,8 +178,8 @@ const TAKERS = {
   },
   Discard(story, line) {
     // The beginning of any turn in a silence is no decision that anybody looks for.
-    if (story.event === "SpeechStarted" && line.reason !== "nothing_active") story.refuse(line.t, "no barge-in", line.reason);
-    else if (story.event !== "SpeechStarted") story.refuse(line.t, `${words(story.event.replace(/(?<!^)([A-Z])/g, " $1")).toLowerCase()} has no effect`, line.reason);
+    const what = REFUSED[story.event];
+    if (what && line.reason !== "nothing_active") story.refuse(line.t, what, line.reason);
   },
   Refuse(story, line) {
     story.refuse(line.t, `no reply now (${words(line.purpose)})`, line.reason, line.waits ? "; it is made later" : "");
