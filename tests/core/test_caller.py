@@ -50,7 +50,7 @@ def test_a_call_that_is_shorter_than_its_notice_is_not_announced() -> None:
 def test_a_frame_is_handed_on_unchanged_and_first() -> None:
     book = conversing() >> ResponseCreated(1, "r1") >> ModelAudio(1, "r1", "i1", b"a" * 16_000, level_dbfs=-20.0) << ...
     book = hear(book, 20, level_dbfs=-35.0) >> SPEAKS << Discard(Refusal.ECHO)
-    book = hear(book, 3, level_dbfs=-20.0) >> CallerAudio(b"loud", -20.0)
+    book = hear(book, 1, level_dbfs=-20.0) >> CallerAudio(b"loud", -20.0)
     assert book << ClearPlayback() << CancelResponse(1, "r1") << TruncateItem << AppendAudio(1, b"loud")
 
 

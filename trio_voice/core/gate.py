@@ -20,8 +20,9 @@ from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
 from trio_voice.core.states import TurnState
 
-RECENT_FRAMES = 5
-LOUD_FRAMES = 4
+RECENT_FRAMES = 3
+LOUDER_FRAMES = 2
+"""Two of the last three measured frames; where every second frame is measured, they are 120 ms."""
 CAN_PASS = frozenset({Refusal.ECHO, Refusal.BELOW_LEVEL})
 
 
@@ -42,12 +43,13 @@ class BargeInGate:
     def hear(self, level_dbfs: float, agent_dbfs: float | None) -> None:
         """Take the level of one caller's frame in, with what the agent was heard to say meanwhile."""
         self.floor.add(level_dbfs)
+        floor_dbfs = self.floor.dbfs
         self._recent.append(level_dbfs)
-        self._louder.append(agent_dbfs is None or self.echo.is_louder_than_echo(level_dbfs, agent_dbfs))
+        self._louder.append(agent_dbfs is None or self.echo.is_louder_than_echo(level_dbfs, agent_dbfs, floor_dbfs))
         if len(self._recent) > RECENT_FRAMES:
             del self._recent[0], self._louder[0]
         if agent_dbfs is not None and (self.denied is not None or self.standing.turn is not TurnState.SPEAKING):
-            self.echo.learn(level_dbfs, agent_dbfs)
+            self.echo.learn(level_dbfs, agent_dbfs, floor_dbfs)
         if not self.standing.calibrated and self.floor.usable_frames >= self.settings.calibration_min_frames:
             self.standing.calibrated = True
 
@@ -63,7 +65,7 @@ class BargeInGate:
         wanted_db = settings.barge_in_min_level_db
         if wanted_db is not None and self._recent and max(self._recent) < self.floor.dbfs + wanted_db:
             return Refusal.BELOW_LEVEL
-        if settings.echo_guard and self._louder and sum(self._louder) < min(LOUD_FRAMES, len(self._louder)):
+        if settings.echo_guard and self._louder and sum(self._louder) < min(LOUDER_FRAMES, len(self._louder)):
             return Refusal.ECHO
         return None
 
