@@ -38,6 +38,22 @@ def test_hum_and_offset_are_outside_the_band(hz: float) -> None:
     assert band_level_dbfs(sine(hz, -20.0)) < -50.0
 
 
+def level_by_fft(pcm16: bytes) -> float:
+    """The definition of the band level."""
+    window = np.hanning(160)
+    spectrum = np.fft.rfft(np.frombuffer(pcm16, "<i2") * window / np.sqrt((window**2).mean()))[5:76]
+    return float(10 * np.log10(np.sum(np.abs(spectrum) ** 2) * 2 / 160**2 / 32768.0**2 + 1e-10))
+
+
+@pytest.mark.parametrize("hum_dbfs", [-3.0, -30.0, -200.0])
+@pytest.mark.parametrize("speech_dbfs", [-3.1, -40.0, -75.0, -200.0])
+def test_the_band_level_is_that_of_an_fft(hum_dbfs: float, speech_dbfs: float) -> None:
+    for hz in (100.0, 249.0, 251.0, 1234.5, 3749.0, 3900.0):
+        both = np.frombuffer(sine(50, hum_dbfs), "<i2") / 2 + np.frombuffer(sine(hz, speech_dbfs), "<i2") / 2
+        pcm16 = both.astype("<i2").tobytes()
+        assert band_level_dbfs(pcm16) == pytest.approx(level_by_fft(pcm16), abs=1e-6)
+
+
 @pytest.mark.parametrize("length", [0, 2, 318, 322, 640])
 def test_the_band_level_is_of_exactly_one_frame(length: int) -> None:
     with pytest.raises(ValueError, match="160 samples"):

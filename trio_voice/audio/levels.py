@@ -1,7 +1,9 @@
 """How loud a frame is, in dBFS (0 dBFS: a full-scale square wave; digital silence: `SILENCE_DBFS`).
 
 Two measures. `rms_dbfs` is the plain level, one call into C. `band_level_dbfs` looks only above 250 Hz, because mains hum
-would otherwise pass for speech: a Hann window and an FFT over one 20 ms frame, 6 us.
+would otherwise pass for speech. It is taken of every second frame of every caller, so it is done without an FFT: by Parseval's
+theorem the power in the band is the power of the windowed frame less that in the ten bins outside the band, and those are one
+small matrix product. 3 us, where the FFT takes 8; the two differ by less than 1e-6 dB.
 """
 
 from __future__ import annotations
@@ -20,7 +22,23 @@ _FULL_SCALE = 32768.0
 _BAND_SAMPLES = 160
 _window = np.hanning(_BAND_SAMPLES)
 _WINDOW = _window / np.sqrt((_window**2).mean())
-_FIRST_BIN, _END_BIN = 5, 76  # 50 Hz a bin: 250 Hz to 3750 Hz
+_LOWEST_BIN, _HIGHEST_BIN = 5, 75  # 50 Hz a bin: 250 Hz to 3750 Hz
+_POWER_SCALE = 2 / _BAND_SAMPLES**2 / _FULL_SCALE**2
+
+
+def _outside_the_band() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Rows whose products with a frame are the real and imaginary parts of its bins outside the band.
+
+    The first and the last bin stand for themselves in a spectrum, all others for a pair: hence the factors.
+    """
+    last = _BAND_SAMPLES // 2
+    bins = np.array([*range(_LOWEST_BIN), *range(_HIGHEST_BIN + 1, last + 1)])
+    waves = np.exp(-2j * np.pi * np.outer(bins, np.arange(_BAND_SAMPLES)) / _BAND_SAMPLES)
+    waves *= np.where((bins == 0) | (bins == last), math.sqrt(0.5), 1.0)[:, np.newaxis]
+    return np.ascontiguousarray(np.concatenate((waves.real, waves.imag)))
+
+
+_OUTSIDE = _outside_the_band()
 
 
 def rms_dbfs(pcm16: bytes) -> float:
@@ -37,9 +55,10 @@ def band_level_dbfs(pcm16: bytes) -> float:
     samples = np.frombuffer(pcm16, "<i2")
     if len(samples) != _BAND_SAMPLES:
         raise ValueError(f"band_level_dbfs wants {_BAND_SAMPLES} samples, got {len(samples)}")
-    spectrum = np.fft.rfft(samples * _WINDOW)[_FIRST_BIN:_END_BIN]
-    power = float(np.vdot(spectrum, spectrum).real) * 2 / (_BAND_SAMPLES**2) / _FULL_SCALE**2
-    return 10.0 * math.log10(power + 1e-10)
+    windowed = samples * _WINDOW
+    outside = _OUTSIDE.dot(windowed)
+    power = windowed.dot(windowed) * (_BAND_SAMPLES / 2) - outside.dot(outside)
+    return 10.0 * math.log10(power * _POWER_SCALE + 1e-10)
 
 
 def active_level_dbfs(pcm16: bytes, rate_hz: int = 8000) -> float:
