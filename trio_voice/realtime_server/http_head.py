@@ -69,17 +69,17 @@ def parse_head(data: bytes) -> Head:
     return Head(request.method.decode("ascii"), request.target.decode("latin-1"), headers, rest)
 
 
-async def read_body(stream: trio.abc.ReceiveStream, head: Head) -> bytes:
+async def read_body(stream: trio.abc.ReceiveStream, head: Head, *, longest_bytes: int = LONGEST_BODY_BYTES) -> bytes:
     """Read a request's body by its Content-Length.
 
-    Raises RemoteProtocolError when it is longer than 64 KiB, has no plain length, or is not there within 10 s.
+    Raises RemoteProtocolError when it is longer than `longest_bytes`, has no plain length, or is not there within 10 s.
     """
     length_text = head.headers.get("content-length", "0")
     if "transfer-encoding" in head.headers or not length_text.isdecimal():
         raise RemoteProtocolError("a body needs a Content-Length")
     length = int(length_text)
-    if length > LONGEST_BODY_BYTES:
-        raise RemoteProtocolError(f"a body of more than {LONGEST_BODY_BYTES} bytes")
+    if length > longest_bytes:
+        raise RemoteProtocolError(f"a body of more than {longest_bytes} bytes")
     data = bytearray(head.rest)
     with trio.move_on_after(REQUEST_TIMEOUT_S) as scope:
         while len(data) < length:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -110,6 +111,32 @@ class McpServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tool: list[McpTool] = field(default_factory=list)
 
 
+class ChatWhen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The conditions of a rule for chat completions; all that are given must hold."""
+
+    text: Annotated[Regex | None, Meta(description="over the last user message; named groups are placeholders")] = None
+    system: Annotated[Regex | None, Meta(description="over the system and developer messages; named groups too")] = None
+
+
+class ChatError(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An error that a chat completion is answered with."""
+
+    status: Annotated[int, Meta(ge=400, le=599)] = 500
+    type: str = "server_error"
+    code: str | None = None
+    message: str = "The server had an error while processing your request. Sorry about that!"
+
+
+class ChatRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule for `POST /v1/chat/completions`: if its conditions hold, this is the answer."""
+
+    when: ChatWhen = ChatWhen()
+    say: Annotated[str, Meta(description="the message, with placeholders: {text}, {words}, and named groups")] = ""
+    error: ChatError | None = None
+    delay_ms: Annotated[int, Meta(ge=0, description="the model thinks for so long")] = 0
+    times: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="how often it applies, while the server runs")] = None
+
+
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole script."""
 
@@ -120,6 +147,9 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[str], Meta(description="what a local recogniser listens for in the caller's turns; needs the extra [recogniser]")
     ] = field(default_factory=list)
     mcp: list[McpServer] = field(default_factory=list)
+    chat: Annotated[list[ChatRule], Meta(description="what chat completions are answered; the first rule that fits")] = field(
+        default_factory=list
+    )
     switches: Switches = Switches()
 
 
@@ -133,16 +163,25 @@ def parse_script(text: str, origin: str) -> Script:
         raise ConfigError(f"{origin}: {error}; see docs/realtime-server.md for what a script may say") from None
     for number, rule in enumerate(script.rule, 1):
         _check_rule(rule, script, f"{origin}: rule {number}")
+    for number, chat in enumerate(script.chat, 1):
+        where = f"{origin}: chat {number}"
+        _check_patterns({"text": chat.when.text, "system": chat.when.system}, where)
+        if not chat.say and chat.error is None:
+            raise ConfigError(f"{where}: it says nothing; give say or error")
     return script
 
 
-def _check_rule(rule: Rule, script: Script, where: str) -> None:
-    when = rule.when
-    for name, pattern in (("text", when.text), ("output", when.output), ("instructions", when.instructions)):
+def _check_patterns(patterns: Mapping[str, str | None], where: str) -> None:
+    for name, pattern in patterns.items():
         try:
             re.compile(pattern or "")
         except re.error as error:
             raise ConfigError(f"{where}: when.{name} is no regular expression: {error}") from None
+
+
+def _check_rule(rule: Rule, script: Script, where: str) -> None:
+    when = rule.when
+    _check_patterns({"text": when.text, "output": when.output, "instructions": when.instructions}, where)
     if rule.say is not None and rule.parts:
         raise ConfigError(f"{where}: give either say or parts, not both")
     if rule.say == []:

@@ -1,6 +1,7 @@
 """The embedded Realtime server: a listener, a nursery per connection, one voice for all of them.
 
-`serve_model` runs until it is cancelled. Paths: `/v1/realtime` (WebSocket), `/healthz`, and `/control/` (see control.py).
+`serve_model` runs until it is cancelled. Paths: `/v1/realtime` (WebSocket), `/v1/chat/completions` (see chat_completions.py),
+`/healthz`, and `/control/` (see control.py).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from trio_voice.realtime_server.admission import (
     chosen_subprotocol,
 )
 from trio_voice.realtime_server.behaviour import Behaviour
+from trio_voice.realtime_server.chat_completions import CHAT_BODY_BYTES, CHAT_PATH, ChatCompletions
 from trio_voice.realtime_server.connection import Connection, Voice
 from trio_voice.realtime_server.control import Control
 from trio_voice.realtime_server.errors_on_the_wire import Refusal
@@ -94,7 +96,11 @@ class ModelServer:
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
+    chat: ChatCompletions = field(init=False)
     _refused_upgrades: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chat = ChatCompletions(self.settings.script.chat, self.settings.api_key, random.Random(self.settings.seed))
 
     # --- one TCP connection ----------------------------------------------------------------------------------------
 
@@ -123,8 +129,21 @@ class ModelServer:
         elif upgrade.path.startswith("/control/") and self.settings.control:
             body = await read_body(stream, head)
             await _answer(stream, Control(self, self.settings.api_key).answer(head, upgrade, body))
+        elif upgrade.path == CHAT_PATH:
+            await self._serve_chat(stream, head, upgrade)
         else:
             await _answer(stream, self._plain_answer(upgrade.path))
+
+    async def _serve_chat(self, stream: trio.abc.HalfCloseableStream, head: Head, upgrade: Upgrade) -> None:
+        body = await read_body(stream, head, longest_bytes=CHAT_BODY_BYTES)
+        reply = self.chat.reply(head.method, upgrade, body, time.time())
+        await trio.sleep(reply.delay_s)
+        with trio.move_on_after(ANSWER_TIMEOUT_S + reply.pause_s * len(reply.pieces)):
+            await stream.send_all(reply.head)
+            for piece in reply.pieces:
+                await stream.send_all(piece)
+                await trio.sleep(reply.pause_s)
+            await stream.send_eof()
 
     def _plain_answer(self, path: str) -> bytes:
         if path == "/healthz":
