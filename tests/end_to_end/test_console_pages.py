@@ -16,7 +16,7 @@ from attrs import frozen
 from tests.end_to_end.chromium import Page, chromium, find_chromium
 from tests.web.test_console_past import lines_of_a_call, write_journal
 from trio_voice.audio.wav import write_wav_8khz
-from trio_voice.core.events import CallerAudio, Event, HangUpAsked, ModelTranscript
+from trio_voice.core.events import CallerAudio, Event, HangUpAsked, ModelTranscript, TextInjected
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest, open_listeners, serve
@@ -152,6 +152,9 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
         )
         with trio.fail_after(5):
             assert await server.asked.receive() == HangUpAsked("hung up in the console")
+            await page.evaluate("document.getElementById('say').value = 'One moment, please.'")
+            await page.click(".say button")
+            assert await server.asked.receive() == TextInjected("One moment, please.")
 
         await go(page, "past")
         rows = "[...document.querySelectorAll('tbody tr')].map((each) => each.innerText.replace(/\\s+/g, ' '))"

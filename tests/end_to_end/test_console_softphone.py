@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,21 @@ async def test_r39_the_agent_answers_the_softphone_and_falls_silent_when_the_per
                 await trio.sleep(0.1)
                 lines = await journal_of(page)
         check_journal(lines, tmp_path / "calls")
+
+
+async def test_a_console_that_is_open_does_not_hold_the_server_and_says_that_it_has_gone(tmp_path: Path) -> None:
+    async with (
+        chromium(tmp_path / "profile") as browser,
+        running(tmp_path) as (process, server),
+        browser.page(f"{server['url']}/?token={server['token']}") as page,
+    ):
+        await page.wait_for("document.getElementById('state').textContent === 'ready for calls'")
+        began = trio.current_time()
+        process.send_signal(signal.SIGTERM)
+        with trio.fail_after(5):
+            await process.wait()
+        assert trio.current_time() - began < 3
+        await page.wait_for("document.getElementById('state').textContent === 'the server does not answer'")
 
 
 def check_journal(lines: list[dict[str, Any]], calls_folder: Path) -> None:

@@ -1,7 +1,7 @@
 // One call: as it goes on (its feed), or as it was (its journal): words, timeline, decisions, recording, replay.
 
 import { clock, el, getJson, meter, moment, plural, setText, stateInWords, words } from "./dom.js";
-import { durationOf, hangUpButton, live, nameOf } from "./live.js";
+import { durationOf, hangUpButton, live, nameOf, sayForm } from "./live.js";
 import { Story } from "./story.js";
 import { drawTimeline } from "./timeline.js";
 
@@ -99,6 +99,7 @@ class CallPage {
     this.title = el("h1", { tabindex: -1 }, `Call ${this.callId}`);
     this.facts = el("p", { class: "quiet" });
     this.pills = el("p", { class: "pills", role: "status" });
+    this.duration = el("span", { class: "duration" });
     this.now = el("div", { class: "card now", hidden: true });
     this.problem = el("p", { class: "error", role: "alert" });
     this.audio = el("audio", { controls: true, preload: "metadata", "aria-label": "Recording of the call" });
@@ -150,7 +151,8 @@ class CallPage {
     this.now.hidden = false;
     this.now.replaceChildren(
       el("div", { class: "meters" }, el("span", {}, "caller"), caller.element, el("span", {}, "agent"), agent.element),
-      el("p", { class: "actions" }, hangUpButton(call.call_id, `Hang up ${nameOf(call)}`)),
+      el("p", { class: "actions" }, hangUpButton(call.call_id, `Hang up ${nameOf(call)}`), this.duration),
+      sayForm(call.call_id),
     );
     setText(this.title, nameOf(call));
     setText(this.facts, [call.called && `to ${call.called}`, call.dialect, call.call_sid].filter(Boolean).join(" · "));
@@ -216,6 +218,7 @@ class CallPage {
     this.source.close();
     this.source = null;
     this.now.hidden = true;
+    this.pills.replaceChildren(el("span", { class: "pill" }, "over"));
     for (let look = 0; look < END_LOOKS && !this.signal.aborted; look++) {
       await new Promise((resolve) => setTimeout(resolve, END_LOOK_EVERY_MS));
       try {
@@ -294,6 +297,7 @@ class CallPage {
   draw() {
     const call = this.source && live.find(this.callId);
     if (call) {
+      setText(this.duration, clock(durationOf(call)));
       this.story.t = Math.max(this.story.t, durationOf(call));
       this.dirty = true;
     }

@@ -75,13 +75,10 @@ export const live = new Live();
 
 export const durationOf = (call) => performance.now() / 1000 - call.began;
 
-/** Ask the server to end a call. */
-export async function hangUp(call) {
-  await getJson(`/api/v1/calls/${encodeURIComponent(call)}/hang-up`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ reason: "hung up in the console" }),
-  });
+/** Ask the server for something in a call: "hang-up" or "say". */
+async function ask(callId, what, wish) {
+  const headers = { "Content-Type": "application/json" };
+  await getJson(`/api/v1/calls/${encodeURIComponent(callId)}/${what}`, { method: "POST", headers, body: JSON.stringify(wish) });
 }
 
 /** A button that ends a call; it asks nothing, as the agent says goodbye first. */
@@ -92,7 +89,7 @@ export function hangUpButton(callId, label) {
     button.disabled = true;
     setText(button, "Hanging up …");
     try {
-      await hangUp(callId);
+      await ask(callId, "hang-up", { reason: "hung up in the console" });
     } catch (error) {
       button.disabled = false;
       setText(button, "Hang up");
@@ -102,9 +99,26 @@ export function hangUpButton(callId, label) {
   return [button, complain];
 }
 
+/** A field for what the agent shall say. */
+export function sayForm(callId) {
+  const text = el("input", { id: "say", maxlength: 2000, autocomplete: "off", required: true });
+  const outcome = el("span", { class: "quiet", role: "status" });
+  const send = async (event) => {
+    event.preventDefault();
+    try {
+      await ask(callId, "say", { text: text.value });
+      setText(outcome, "passed on");
+      text.value = "";
+    } catch (error) {
+      setText(outcome, error.message);
+    }
+  };
+  return el("form", { class: "say", onsubmit: send }, el("label", { for: "say" }, "Have the agent say"), text, el("button", { type: "submit" }, "Say"), outcome);
+}
+
 /** What a call is called: the caller's number where it is known. */
 export function nameOf(call) {
-  if (call.call_sid === live.own) return "this browser's softphone";
+  if (call.call_sid === live.own) return "This browser's softphone";
   return call.caller ? `Call from ${call.caller}` : `Call ${call.call_id}`;
 }
 

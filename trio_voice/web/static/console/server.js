@@ -25,7 +25,7 @@ function about(facts) {
     line("model", facts.model),
     line("trio-voice", facts.version),
     line("carriers connect to", facts.media_urls.map((url) => el("code", {}, url))),
-    line("health", el("a", { href: "/healthz" }, "/healthz"), " ", el("a", { href: "/readyz" }, "/readyz"))));
+    line("for machines", ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"].flatMap((path) => [el("a", { href: path }, path), " "]))));
 }
 
 function settings(sections) {
