@@ -5,7 +5,7 @@ dB. We know what the caller is hearing, so a frame of the caller's counts as som
 echo could be: above the agent's level of the last 300 ms, less the loss, plus a margin of 7 dB. And it must be a sound at all,
 above the line's noise: in the agent's pauses there is no echo to be louder than, and silence is nobody's speech.
 
-The loss is learned while the agent is heard: the 15th percentile of (agent - caller) over the last 125 measured frames (5 s, where
+The loss is learned while the agent is heard: the 15th percentile of (agent - caller) over the last 125 measured frames (5 s, as
 every second frame is measured). A low percentile, because in most frames the echo is weaker than its worst. A frame that does not
 rise above the noise says only that the echo is weaker than that: it counts as the highest loss, or else a noisy line would pass
 for a bad one and nobody could interrupt. Learning stops while the caller is accepted as speaking. The loss starts at 18 dB and is
