@@ -1,8 +1,8 @@
 """Chat completions: `POST /v1/chat/completions`, answered by the script, at once or as a stream. Pure.
 
-It stands in for a text model beside the voice: an agent that has a text judged or summed up runs, and is tested, without a key.
-It calls no tools. Where no `[[chat]]` rule fits, a JSON schema that is asked for gets an example of itself, and all else a sentence
-about the question. Source: OpenAI API reference, chat completions.
+It stands in for a text model beside the voice: an agent that has a text judged or summed up then runs without a key. It calls no
+tools. Where no `[[chat]]` rule fits, a JSON schema that is asked for gets an example of itself, and all else a sentence that says
+so. Source: OpenAI API reference, chat completions.
 """
 
 from __future__ import annotations
