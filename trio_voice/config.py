@@ -83,6 +83,11 @@ def _is_public_url(_settings: object, _field: object, value: str) -> None:
         raise ValueError("must look like https://voice.example.com, without a path")
 
 
+def _is_traces_url(_settings: object, _field: object, value: str) -> None:
+    if not re.fullmatch(r"https?://[^/?#\s]+/\S*", value):
+        raise ValueError("must look like http://127.0.0.1:4318/v1/traces")
+
+
 @frozen(kw_only=True)
 class ServerSettings:
     """Section [server]: where the server listens and what it writes."""
@@ -110,6 +115,9 @@ class ServerSettings:
     api_token_file: Path | None = None
     """A file with the token that opens the API, the metrics and the console, instead of TRIO_VOICE_API_TOKEN. Neither: a new one
     at each start."""
+    traces_url: str | None = field(default=None, validator=validators.optional(_is_traces_url))
+    """Where an OpenTelemetry collector takes traces (OTLP over HTTP), e.g. http://127.0.0.1:4318/v1/traces; needs the extra
+    `traces`."""
     show_numbers: bool = False
     """Show telephone numbers in full, in logs and answers of the API; else their last four digits."""
     drain_limit_s: float = field(default=10.0, validator=validators.ge(0.0), converter=float)

@@ -49,6 +49,7 @@ from trio_voice.server.model_watch import ModelWatch
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.shown_settings import shown_settings
+from trio_voice.tracing import traces_to
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.console import ConsolePlan
 from trio_voice.web.start_page import About
@@ -180,7 +181,8 @@ async def run_server(
             )
         )
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
-        plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch,))
+        traces = await stack.enter_async_context(traces_to(settings.server.traces_url, about.version))
+        plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch, *traces))
         answer = media or Answering(
             plan,
             directory,
