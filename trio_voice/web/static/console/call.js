@@ -7,6 +7,7 @@ import { drawTimeline } from "./timeline.js";
 
 const LEVELS_EVERY_S = 0.2;
 const LATE_S = 2;
+const NEAR_PIXELS = 40;
 const DRAW_EVERY_MS = 500;
 const END_LOOKS = 10;
 const END_LOOK_EVERY_MS = 500;
@@ -21,6 +22,7 @@ export function transcriptView() {
   const show = (story, following) => {
     empty.hidden = story.said.length > 0;
     const ofCaller = story.said.filter((entry) => entry.who === "caller");
+    const isAtEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - NEAR_PIXELS;
     unwritten.hidden = !ofCaller.length || ofCaller.some((entry) => entry.text);
     story.said.slice(-MOST_ROWS).forEach((entry) => {
       let row = rows.get(entry.key);
@@ -30,7 +32,6 @@ export function transcriptView() {
         rows.set(entry.key, row);
         const next = story.said.slice(story.said.indexOf(entry) + 1).map((each) => rows.get(each.key)).find((each) => each);
         element.insertBefore(row.element, next?.element ?? null);
-        if (following) element.scrollTop = element.scrollHeight;
       }
       setText(row.text, entry.text || spokenInWords(story, entry));
       row.text.className = entry.text ? "" : "unheard";
@@ -41,6 +42,7 @@ export function transcriptView() {
       row.element.remove();
       rows.delete(key);
     }
+    if (following && isAtEnd) element.scrollTop = element.scrollHeight; // but not from under somebody who reads further up
   };
   return { element: el("div", {}, empty, element, unwritten), show };
 }
