@@ -49,6 +49,7 @@ class Desk:
     url: str
     call: LiveCall
     asked: trio.MemoryReceiveChannel[Event]
+    draining: trio.Event
 
 
 @asynccontextmanager
@@ -81,7 +82,7 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         listeners = await open_listeners("127.0.0.1", 0)
         await nursery.start(partial(serve, listeners, media=refuse, app=app, draining=draining))
         with directory.registered(call):
-            yield Desk(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", call, asked)
+            yield Desk(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", call, asked, draining)
         nursery.cancel_scope.cancel()
 
 
@@ -175,3 +176,27 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
         await page.wait_for("document.querySelector('.verdict')?.textContent === 'Different'")
         assert "then" in await page.evaluate("document.querySelector('.verdict').parentElement.textContent")
         assert page.complaints == []
+
+
+async def test_a_call_that_cannot_be_says_why(tmp_path: Path) -> None:
+    async with (
+        desk(tmp_path) as server,
+        chromium(tmp_path / "profile") as browser,
+        browser.page(f"{server.url}/?token=t0ken", width=TELEPHONE[0], height=TELEPHONE[1]) as page,
+    ):
+        status = "document.querySelector('.phone-status').textContent"
+        await go(page, "phone")
+        await page.click("button.primary")
+        await page.wait_for(f"{status} === 'the server did not take the call'")
+        assert await page.evaluate("document.querySelector('button.primary').checkVisibility()"), "one may try again"
+        refusal = (
+            "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))"
+        )
+        await page.evaluate(f"{refusal}, true")
+        await page.click("button.primary")
+        await page.wait_for(f"{status}.startsWith('the browser does not give the microphone')")
+        await page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+        await page.click("button.primary")
+        await page.wait_for(f"{status}.includes('only to pages from https')")
+        server.draining.set()
+        await page.wait_for("document.getElementById('state').textContent === 'takes no new calls (draining)'")
