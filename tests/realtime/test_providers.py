@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trio_voice.errors import UserError
-from trio_voice.realtime.providers import OPENAI, PROVIDERS, session_url, upgrade_headers
+from trio_voice.realtime.providers import OPENAI, PROVIDERS, http_api_url, session_url, upgrade_headers
 
 
 def test_openai() -> None:
@@ -24,6 +24,19 @@ def test_openai() -> None:
 )
 def test_the_address_of_a_session(base_url: str, url: str) -> None:
     assert session_url(base_url, "m") == url
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("wss://api.openai.com/v1", "https://api.openai.com/v1"),
+        ("ws://127.0.0.1:9000/v1/realtime", "http://127.0.0.1:9000/v1"),
+        ("http://[::1]:9000", "http://[::1]:9000"),
+        ("wss://x/openai/v1/?region=eu&model=m", "https://x/openai/v1?region=eu"),
+    ],
+)
+def test_the_http_api_is_beside_the_sessions(base_url: str, url: str) -> None:
+    assert http_api_url(base_url) == url
 
 
 def test_a_models_name_is_quoted() -> None:

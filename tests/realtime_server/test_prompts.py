@@ -37,6 +37,20 @@ def test_a_spoken_turn() -> None:
     assert (found.about, found.turn, found.text, found.spoken_ms, found.response) == (About.SPEECH, 2, "book a table", 2100, 3)
 
 
+def test_a_note_is_one_until_an_answer_follows_it() -> None:
+    note = message("system", "You have taken over.")
+    assert prompt(message("assistant", "hello"), note, heard(None, 500)).note == "You have taken over."
+    assert prompt(note, message("assistant", "hello"), heard(None, 500)).note == ""
+    assert prompt().note == ""
+
+
+def test_what_the_session_is_told_is_not_what_the_response_is_told() -> None:
+    session = new_realtime_session("gpt-realtime", "sess_1", 0)
+    session["instructions"] = "Be kind."
+    found = read_prompt([], resolve(session, {"instructions": "Greet."}, assistant_audio_seen=False), 1)
+    assert (found.session_instructions, found.instructions) == ("Be kind.", "Greet.")
+
+
 def test_what_is_said_in_pieces_before_an_answer_is_one_turn() -> None:
     pieces = prompt(heard(None, 500), message("assistant", "hello"), heard(None, 1000), message("system", "x"), heard(None, 1500))
     assert (pieces.turn, pieces.spoken_ms) == (2, 2500)

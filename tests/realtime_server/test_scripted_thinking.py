@@ -52,6 +52,8 @@ def said(answer: Answer) -> str:
         ('function = "f"', {"function": "f"}, {"function": "g"}),
         ('output = "ok"', {"output": "all OK"}, {"output": "no"}),
         ('instructions = "greet"', {"instructions": "Greet them"}, {"instructions": None}),
+        ('session = "billing"', {"session_instructions": "You do the Billing."}, {"instructions": "billing"}),
+        ('note = "handed"', {"note": "The call was handed over."}, {"session_instructions": "handed"}),
         ('tool = "f"', {"functions": {"f": {}}}, {"functions": {"g": {}}}),
         ("approved = false", {"approved": False}, {"approved": True}),
     ],
@@ -212,6 +214,7 @@ def test_the_receptionist() -> None:
         ("Greet the caller in one short sentence and ask how you can help.", "Good morning, you have reached"),
         ("Say: Good morning, Smith and Sons. How can I help?", "Good morning, Smith and Sons. How can I help?"),
         ('Greet the caller with: "Hello, this is Ada."', "Hello, this is Ada."),
+        ('Say only this to the caller, and nothing else: "One moment, please."', "One moment, please."),
         ('Say exactly this to the caller, and nothing else: "Your taxi, a "Mini", is here."', 'Your taxi, a "Mini", is here.'),
         (
             "The caller has been silent for a while. Ask in one short sentence whether they are still there.",
@@ -229,6 +232,13 @@ def test_the_receptionist_does_what_a_reply_is_told_to(instructions: str, begins
     """Also when a turn is waiting, and late in a call."""
     answer = ScriptedThinking(default_script()).answer(prompt(about, instructions=instructions, turn=7, response=9))
     assert said(answer).startswith(begins)
+
+
+def test_the_receptionist_takes_over_a_call_once() -> None:
+    rules = ScriptedThinking(default_script())
+    note = "reception has handed this call over to you, billing. Say so to the caller in one short sentence and go on."
+    assert said(rules.answer(prompt(About.SPEECH, note=note))) == "Hello, I have taken over from reception. How can I help you?"
+    assert said(rules.answer(prompt(turn=4, spoken_ms=1000))).startswith("Thank you for those")
 
 
 def test_a_script_in_which_nothing_fits_has_an_answer_all_the_same() -> None:

@@ -69,6 +69,17 @@ def session_url(base_url: str, model: str) -> str:
     )
 
 
+def http_api_url(base_url: str) -> str:
+    """Return the base URL of the HTTP API beside a Realtime endpoint: `wss://host/v1/realtime` has `https://host/v1`.
+
+    Raises UserError for what is no such URL.
+    """
+    parts = urlsplit(session_url(base_url, ""))
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "model"]
+    scheme = "https" if parts.scheme == "wss" else "http"
+    return urlunsplit((scheme, parts.netloc, parts.path.removesuffix(_ENDPOINT), urlencode(query), ""))
+
+
 def upgrade_headers(api_key: str | None) -> dict[str, str]:
     """Return the headers of the upgrade; no key, no header. Raises UserError for a key that no header can hold."""
     if api_key is None:

@@ -109,6 +109,10 @@ class Prompt:
     output: str = ""
     instructions: str | None = None
     """The response's own instructions, if it has any."""
+    session_instructions: str = ""
+    """Who the model is told to be."""
+    note: str = ""
+    """What a system message has told since the last answer."""
     functions: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     """The declared functions: name to JSON schema of the parameters."""
     mcp_approvals: Mapping[str, bool] = field(factory=dict)

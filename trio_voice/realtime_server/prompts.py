@@ -29,6 +29,8 @@ def read_prompt(context: Sequence[Item], request: ResponseRequest, response: int
         text=text,
         spoken_ms=sum(item.spoken_ms for item in _waiting(context)) if newest is not None else 0,
         instructions=request.instructions,
+        session_instructions=request.session_instructions,
+        note=_note(context),
         functions={tool["name"]: tool.get("parameters") or {} for tool in request.tools if tool["type"] == "function"},
         mcp_approvals={tool["server_label"]: _needs_approval(tool) for tool in request.tools if tool["type"] == "mcp"},
         tool_choice=choice if isinstance(choice, str) else f"function:{choice.get('name', '')}",
@@ -62,6 +64,16 @@ def _waiting(context: Sequence[Item]) -> Iterator[Item]:
             return
         if item.role == "user":
             yield item
+
+
+def _note(context: Sequence[Item]) -> str:
+    """Return the newest system message, if no answer has followed it."""
+    for item in reversed(context):
+        if item.role == "system":
+            return item.text
+        if item.role == "assistant":
+            return ""
+    return ""
 
 
 def _about(newest: Item | None) -> About:

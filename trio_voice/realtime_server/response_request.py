@@ -25,6 +25,8 @@ class ResponseRequest:
     speed: float
     instructions: str | None
     """The response's own instructions; None: the session's hold."""
+    session_instructions: str
+    """What the session is told for all its responses."""
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     max_output_tokens: int | str
@@ -66,6 +68,7 @@ def resolve(session: dict[str, Any], response: dict[str, Any] | None, *, assista
         voice=output["voice"],
         speed=output["speed"],
         instructions=own.get("instructions"),
+        session_instructions=session["instructions"] or "",
         tools=own.get("tools", session["tools"]),
         tool_choice=own.get("tool_choice", session["tool_choice"]),
         max_output_tokens=own.get("max_output_tokens", session["max_output_tokens"]),

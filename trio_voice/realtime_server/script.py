@@ -41,6 +41,8 @@ class When(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: Annotated[Regex | None, Meta(description="over a function's output")] = None
     approved: Annotated[bool | None, Meta(description="about an approval: what the client said")] = None
     instructions: Annotated[Regex | None, Meta(description="over the response's own instructions")] = None
+    session: Annotated[Regex | None, Meta(description="over the session's instructions: who the model is told to be")] = None
+    note: Annotated[Regex | None, Meta(description="over a system message that no answer has followed")] = None
     tool: Annotated[str | None, Meta(description="only if the session or the response declares this function")] = None
 
 
@@ -182,6 +184,7 @@ def _check_patterns(patterns: Mapping[str, str | None], where: str) -> None:
 def _check_rule(rule: Rule, script: Script, where: str) -> None:
     when = rule.when
     _check_patterns({"text": when.text, "output": when.output, "instructions": when.instructions}, where)
+    _check_patterns({"session": when.session, "note": when.note}, where)
     if rule.say is not None and rule.parts:
         raise ConfigError(f"{where}: give either say or parts, not both")
     if rule.say == []:

@@ -166,7 +166,13 @@ def _matches(when: When, prompt: Prompt) -> dict[str, str] | None:
         "function": prompt.function,
         "output": prompt.output,
     }
-    patterns = ((when.text, prompt.text), (when.output, prompt.output), (when.instructions, prompt.instructions or ""))
+    patterns = (
+        (when.text, prompt.text),
+        (when.output, prompt.output),
+        (when.instructions, prompt.instructions or ""),
+        (when.session, prompt.session_instructions),
+        (when.note, prompt.note),
+    )
     for pattern, searched in patterns:
         if pattern is None:
             continue
