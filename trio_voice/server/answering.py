@@ -18,6 +18,7 @@ from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
 from trio_voice.server.admission import Admission, EntryFault, Refused
 from trio_voice.server.call_runner import POLICY_VIOLATION, CallPlan, CallRunner
+from trio_voice.server.call_watch import Listener
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.oddities import Oddities
@@ -31,9 +32,9 @@ HangUp = Callable[[StreamStarted], Awaitable[None]]
 """Ends a call at its carrier, within a bounded time. It raises nothing but what cancels it."""
 
 
-Witness = Callable[[LiveCall], AbstractAsyncContextManager[None]]
-"""Is there while a call lives; it leaves when the call is over and its journal complete. It must end in time, and raise nothing
-but what cancels it."""
+Witness = Callable[[LiveCall], AbstractAsyncContextManager[Listener | None]]
+"""Is there while a call lives, and may listen; it leaves when the call is over and its journal complete. It must end in time, and
+raise nothing but what cancels it."""
 
 
 def new_call_id(now: datetime) -> str:
@@ -131,10 +132,12 @@ class Answering:
         async with AsyncExitStack() as stack:
             stack.enter_context(live.scope)
             stack.enter_context(self.directory.registered(live))
-            for witness in self.witnesses:
-                await stack.enter_async_context(witness(live))
+            present = [await stack.enter_async_context(witness(live)) for witness in self.witnesses]
+            listeners = [each for each in present if each is not None]
             async with journal_file(folder / "call.jsonl", self._journals) as journal:
-                runner = CallRunner(self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities)
+                runner = CallRunner(
+                    self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities, listeners
+                )
                 live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes)
                 try:
                     await runner.run()

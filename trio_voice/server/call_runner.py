@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -57,7 +57,7 @@ from trio_voice.dialects.base import (
 from trio_voice.errors import LocalProtocolError
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.call_control import tools_of_call
-from trio_voice.server.call_watch import CallFacts, CallWatcher, Watch
+from trio_voice.server.call_watch import CallFacts, CallWatcher, Listener, Watch
 from trio_voice.server.model import ModelEndpoint, ModelSession
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
@@ -116,6 +116,8 @@ class CallRunner:
     call_id: str
     record: Record
     oddities: Oddities = field(factory=Oddities)
+    listeners: Sequence[Listener] = ()
+    """Who is told everything, single audio frames too."""
     call: Call = field(init=False)
     end_reason: str | None = field(default=None, init=False)
     """Why the call ended; None while it goes on."""
@@ -244,6 +246,8 @@ class CallRunner:
             return False
         event, now = self._events.popleft(), self._clock()
         self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
+        for listener in self.listeners:
+            listener.on_event(now, event)
         if type(event) is not CallerAudio:
             for watcher in self._watchers:
                 watcher.on_event(now, event)
@@ -253,6 +257,8 @@ class CallRunner:
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
             self.record(self._journal.command(now, command), frame=type(command) in _FRAMES)
+            for listener in self.listeners:
+                listener.on_command(now, command)
             if type(command) is not c.AppendAudio:
                 for watcher in self._watchers:
                     watcher.on_command(now, command)

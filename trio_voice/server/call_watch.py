@@ -33,5 +33,15 @@ class CallWatcher(Protocol):
         """The call is over."""
 
 
+class Listener(Protocol):
+    """Listens to one call: to everything, single audio frames too. It must neither wait nor raise."""
+
+    def on_event(self, now: float, event: Event) -> None:
+        """Something happened, `now` seconds after the call's start."""
+
+    def on_command(self, now: float, command: Command) -> None:
+        """Something is done about it."""
+
+
 Watch = Callable[[CallFacts], CallWatcher]
 """Makes the watcher of a call that begins."""
