@@ -11,7 +11,7 @@ rise above the noise says only that the echo is weaker than that: it counts as t
 for a bad one and nobody could interrupt. Learning stops while the caller is accepted as speaking. The loss starts at 18 dB and is
 kept between 6 and 30 dB. Below a true loss of about 15 dB, or with a very quiet caller, a line needs an echo canceller.
 
-The numbers were chosen with `bench/barge_in.py`, on recorded speech over echo paths and noises other than those it reports on.
+The numbers are those of `bench/barge_in.py`; docs/barge-in.md compares them with others.
 """
 
 from __future__ import annotations
