@@ -307,7 +307,7 @@ def test_every_flag_reaches_its_setting(started: list[Settings], tmp_path: Path)
     assert (server.log_format.value, server.log_level.value) == ("json", "error")
     assert (given.access.base_url, given.model.name) == ("ws://m/v1", "m")
     assert (given.call.idle_s, given.agent.name) == (3.0, "concierge")
-    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= {*flags, "--script", "--voice"}
+    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= {*flags, "--script", "--voice", "--workers"}
 
 
 def test_the_embedded_models_flags_reach_their_settings(started: list[Settings]) -> None:

@@ -96,6 +96,8 @@ class ServerSettings:
     """The address to listen on; 0.0.0.0: all of this machine's."""
     port: int = field(default=8080, validator=[validators.ge(0), validators.le(65535)])
     """One port for web pages and media streams; 0: any free one."""
+    workers: int = field(default=1, validator=[validators.ge(1), validators.le(256)])
+    """How many processes share the port, each with its own calls. A good number is that of the machine's cores."""
     public_url: str | None = field(default=None, validator=validators.optional(_is_public_url))
     """How the world reaches this server, for instance https://voice.example.com; shown to carriers."""
     calls_folder: Path = Path("calls")

@@ -7,7 +7,7 @@ import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import trio
 from attrs import evolve
 
 from trio_voice.agent_file import load_agent
+from trio_voice.banner import addresses, banner
 from trio_voice.config import (
     EMBEDDED,
     ConsoleAccess,
@@ -29,10 +30,10 @@ from trio_voice.config import (
     VoiceEngine,
     load_settings,
 )
-from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
-from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission, warnings
+from trio_voice.dialects.registry import MEDIA_PATH
+from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission
 from trio_voice.errors import UserError
-from trio_voice.keeping import keeping, records_in_words
+from trio_voice.keeping import keeping
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.providers import session_url
@@ -46,6 +47,7 @@ from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.metrics import Metrics
 from trio_voice.server.model_watch import ModelWatch
+from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.shown_settings import shown_settings
@@ -53,6 +55,7 @@ from trio_voice.tracing import traces_to
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.console import ConsolePlan
 from trio_voice.web.start_page import About
+from trio_voice.workers import Order, Wanted, Workers
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +64,6 @@ OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
 ENDING = "the server is ending"
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 FLAGS = {
     "host": "server.host",
     "port": "server.port",
@@ -71,6 +73,7 @@ FLAGS = {
     "log_level": "server.log_level",
     "model": "model.url",
     "model_name": "model.name",
+    "workers": "server.workers",
     "script": "model.script",
     "voice": "model.voice",
 }
@@ -90,6 +93,7 @@ Say = Callable[[str], None]
 @click.option("--model-name", help="The model's name.")
 @click.option("--script", help="What the embedded model says (TOML).")
 @click.option("--voice", type=click.Choice([each.value for each in VoiceEngine]), help="What speaks for the embedded model.")
+@click.option("--workers", help="Processes that share the port, each with its own calls; a good number: the machine's cores.")
 @click.option("--log-format", type=click.Choice([each.value for each in LogFormat]), help="How log lines look.")
 @click.option("--log-level", type=click.Choice([each.value for each in LogLevel]), help="From which importance on to log.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting, e.g. call.watchdog_s=2.")
@@ -98,20 +102,25 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
 
     Settings come from a file, from variables named TRIO_VOICE_<SECTION>_<KEY>, and from flags; the last of these wins.
     """
-    given = {
-        FLAGS[name]: Given(value, f"--{name.replace('_', '-')}", is_text=True)
-        for name, value in flags.items()
-        if value is not None
-    }
-    loaded = None if agent is None else load_agent(agent)
-    settings = load_settings(file=file, environ=os.environ, assignments=assignments, flags=given, loaded=loaded)
+    given = {name: value for name, value in flags.items() if value is not None}
+    wanted = Wanted(agent=agent, file=None if file is None else str(file), assignments=list(assignments), flags=given)
+    settings = the_settings(wanted)
     set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
     raise_file_limit()
+    run = partial(run_server, settings) if settings.server.workers == 1 else partial(run_workers, settings, wanted)
     try:
-        trio.run(partial(run_server, settings, say=click.echo))
+        trio.run(partial(run, say=click.echo))
     except* KeyboardInterrupt:  # it came before the server took over the signals
         pass
     click.echo("Stopped.")
+
+
+def the_settings(wanted: Wanted) -> Settings:
+    """Read the settings that the command's parameters name. Raises UserError."""
+    flags = {FLAGS[name]: Given(value, f"--{name.replace('_', '-')}", is_text=True) for name, value in wanted.flags.items()}
+    loaded = None if wanted.agent is None else load_agent(wanted.agent)
+    file = None if wanted.file is None else Path(wanted.file)
+    return load_settings(file=file, environ=os.environ, assignments=wanted.assignments, flags=flags, loaded=loaded)
 
 
 def raise_file_limit() -> None:
@@ -129,33 +138,32 @@ async def run_server(
     say: Say,
     media: MediaHandler | None = None,
     signals: AsyncIterator[int] | None = None,
+    order: Order | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, and end in order: no new calls, a goodbye in each call, the pages, the model.
 
-    `media` answers carriers instead of calls with a model; `signals` stands for the process's signals. Raises UserError.
+    `media` answers carriers instead of calls with a model; `signals` stands for the process's signals; `order` makes it one of
+    several workers. Raises UserError.
     """
     if signals is None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            await run_server(settings, say=say, media=media, signals=signals)
+            await run_server(settings, say=say, media=media, signals=signals, order=order)
         return
-    make_calls_folder(settings.server.calls_folder)
+    calls_folder = settings.server.calls_folder
+    make_calls_folder(calls_folder)
     directory, draining = CallDirectory(), trio.Event()
     async with (
-        _listening(settings.server) as listeners,
+        _listening(settings.server, order) as listeners,
         keeping(settings) as witnesses,
         AsyncExitStack() as stack,
         trio.open_nursery() as nursery,
     ):
         voice: list[str] = []
-        base_url = settings.access.base_url or await _start_model(nursery, settings.model, voice.append)
-        own_url, media_urls = _addresses(settings.server, listeners)
-        about = About(
-            version=version("trio-voice"),
-            agent=settings.agent.name,
-            model=model_in_words(settings),
-            media_urls=media_urls,
-        )
-        token = settings.credentials.api_token or secrets.token_urlsafe(32)
+        base_url = settings.access.base_url or (order.model_url if order is not None else None)
+        base_url = base_url or await _start_model(nursery, settings.model, voice.append)
+        own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
+        about = _about(settings, media_urls)
+        token = order.token if order is not None else the_token(settings)
         admission = make_admission(settings, api_token=token, draining=draining)
         metrics = Metrics(directory, admission, about.version)
         admission.on_refusal = metrics.count_refusal
@@ -186,7 +194,7 @@ async def run_server(
         answer = media or Answering(
             plan,
             directory,
-            settings.server.calls_folder,
+            calls_folder,
             admission,
             hang_up,
             journal_redaction(settings, token),
@@ -197,14 +205,48 @@ async def run_server(
             async with trio.open_nursery() as doors:
                 await doors.start(door)
                 hints: list[str] = []
-                with run_file(settings.server.calls_folder, url=own_url, token=token, tell=hints.append):
-                    console = _console_in_words(settings, own_url, token)
-                    say("\n".join([_banner(settings, about, own_url, console, voice), *hints]))
+                with nullcontext() if order is not None else run_file(calls_folder, url=own_url, token=token, tell=hints.append):
+                    say("\n".join([banner(settings, about, own_url, token, voice), *hints]))
                     manager.ready(f"answers calls on {own_url}")
                     await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
                 doors.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
         nursery.cancel_scope.cancel()
+
+
+async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
+    """Have several workers serve until SIGINT or SIGTERM, with one embedded model between them. Raises UserError."""
+    server, token, hints, voice = settings.server, the_token(settings), list[str](), list[str]()
+    make_calls_folder(server.calls_folder)
+    with (
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        shared_port(server.host, server.port) as port,
+        ExitStack() as stack,
+    ):
+        own_url, media_urls = addresses(server, port)
+        async with trio.open_nursery() as nursery:
+            own_model = None if settings.access.base_url else await _start_model(nursery, settings.model, voice.append)
+
+            def order(number: int, ready: int) -> Order:
+                return Order(number=number, wanted=wanted, port=port, token=token, model_url=own_model, ready=ready)
+
+            workers = Workers(server.workers, order, server.drain_limit_s)
+            async with trio.open_nursery() as running:
+                await running.start(workers.run, signals)
+                stack.enter_context(run_file(server.calls_folder, url=own_url, token=token, tell=hints.append))
+                if not workers.told_to_end:
+                    about = _about(settings, media_urls)
+                    say("\n".join([banner(settings, about, own_url, token, voice, workers=server.workers), *hints]))
+            nursery.cancel_scope.cancel()
+
+
+def the_token(settings: Settings) -> str:
+    """The token of the HTTP interface: the configured one, or one for this run."""
+    return settings.credentials.api_token or secrets.token_urlsafe(32)
+
+
+def _about(settings: Settings, media_urls: tuple[str, ...]) -> About:
+    return About(version=version("trio-voice"), agent=settings.agent.name, model=model_in_words(settings), media_urls=media_urls)
 
 
 async def until_told(
@@ -244,9 +286,9 @@ async def until_told(
 
 
 @asynccontextmanager
-async def _listening(server: ServerSettings) -> AsyncIterator[list[trio.SocketListener]]:
-    """Take the port before anything else is started; whoever connects meanwhile waits."""
-    listeners = await open_listeners(server.host, server.port)
+async def _listening(server: ServerSettings, order: Order | None) -> AsyncIterator[list[trio.SocketListener]]:
+    """Take the port before anything else is started; whoever connects meanwhile waits. A worker shares it."""
+    listeners = await open_listeners(server.host, server.port) if order is None else [shared_listener(server.host, order.port)]
     try:
         yield listeners
     finally:
@@ -267,15 +309,6 @@ async def _start_model(nursery: trio.Nursery, model: ModelSettings, tell_voice: 
     )
 
 
-def _addresses(server: ServerSettings, listeners: list[trio.SocketListener]) -> tuple[str, tuple[str, ...]]:
-    """Work out our own URL, as seen from this machine, and those of the media streams, as seen by carriers."""
-    host = LOOPBACK.get(server.host, server.host)
-    port = listeners[0].socket.getsockname()[1]
-    own_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    public = (server.public_url or own_url).rstrip("/")
-    return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
-
-
 def _console_plan(settings: Settings) -> ConsolePlan | None:
     if settings.server.console is ConsoleAccess.OFF:
         return None
@@ -284,44 +317,3 @@ def _console_plan(settings: Settings) -> ConsolePlan | None:
         settings=shown_settings(settings),
         is_local=settings.server.console is ConsoleAccess.LOCAL,
     )
-
-
-def _console_in_words(settings: Settings, own_url: str, token: str) -> tuple[str, str]:
-    """Where the console is. A token that somebody configured is a secret of theirs, and is not printed."""
-    if settings.server.console is ConsoleAccess.OFF:
-        return "page", f"{own_url}/"
-    if settings.server.console is ConsoleAccess.LOCAL:
-        return "console", f"{own_url}/ (open to everybody on this machine)"
-    if settings.credentials.api_token is not None:
-        return "console", f"{own_url}/ (with the API token that is configured)"
-    return "console", f"{own_url}/?token={token}"
-
-
-def _banner(settings: Settings, about: About, own_url: str, console: tuple[str, str], voice: list[str]) -> str:
-    lines = [
-        console,
-        ("health", f"{own_url}/healthz"),
-        *(("carrier", url) for url in about.media_urls),
-        ("model", about.model),
-        *(("voice", sentence) for sentence in voice),
-        *([] if settings.agent_file is None else [("agent", _agent_in_words(settings, settings.agent_file))]),
-        ("calls", str(settings.server.calls_folder)),
-        ("records", records_in_words(settings)),
-        (
-            "settings",
-            str(settings.file) if settings.file else "the defaults (trio-voice.toml, TRIO_VOICE_... or flags change them)",
-        ),
-    ]
-    return "\n".join(
-        [
-            f"trio-voice {about.version}: {about.agent} is ready for calls.",
-            *(f"  {name:<9} {text}" for name, text in lines),
-            *(f"  WARNING   {sentence}." for sentence in warnings(settings)),
-            f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
-        ]
-    )
-
-
-def _agent_in_words(settings: Settings, file: Path) -> str:
-    tools = ", ".join(tool.name for tool in settings.agent.tools)
-    return f"{file}, with {f'the tools {tools}' if tools else 'no tools'}"

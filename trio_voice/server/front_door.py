@@ -84,12 +84,8 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
     """
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
-    except socket.gaierror:
-        raise UserError(
-            f"the host {host!r} (server.host, --host) cannot be resolved; use 127.0.0.1 for this machine only, or 0.0.0.0"
-        ) from None
     except OSError as error:
-        raise UserError(_why_not(error, host, port)) from None
+        raise UserError(why_no_port(error, host, port)) from None
     if port == 0:
         for listener in listeners[1:]:
             await listener.aclose()
@@ -97,7 +93,10 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
     return listeners
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def why_no_port(error: OSError, host: str, port: int) -> str:
+    """Say why a port cannot be had, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return f"the host {host!r} (server.host, --host) cannot be resolved; use 127.0.0.1 for this machine only, or 0.0.0.0"
     match error.errno:
         case errno.EADDRINUSE:
             return (

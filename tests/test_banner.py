@@ -1,0 +1,53 @@
+"""What a server says at its start."""
+
+from pathlib import Path
+
+import pytest
+
+from trio_voice.banner import addresses, banner
+from trio_voice.config import ServerSettings, Settings, load_settings
+from trio_voice.web.start_page import About
+
+
+def settings(tmp_path: Path, *assignments: str) -> Settings:
+    return load_settings(
+        file=None, environ={}, assignments=(f"server.calls_folder={tmp_path}", *assignments), flags={}, loaded=None
+    )
+
+
+def about(media_urls: tuple[str, ...]) -> About:
+    return About(version="1.2", agent="concierge", model="a model", media_urls=media_urls)
+
+
+@pytest.mark.parametrize(
+    ("server", "own", "media"),
+    [
+        (ServerSettings(), "http://127.0.0.1:8080", "ws://127.0.0.1:8080/media/twilio"),
+        (ServerSettings(host="0.0.0.0"), "http://127.0.0.1:8080", "ws://127.0.0.1:8080/media/twilio"),
+        (ServerSettings(host="::"), "http://[::1]:8080", "ws://[::1]:8080/media/twilio"),
+        (ServerSettings(public_url="https://v.example/"), "http://127.0.0.1:8080", "wss://v.example/media/twilio"),
+    ],
+)
+def test_where_it_is_for_us_and_for_carriers(server: ServerSettings, own: str, media: str) -> None:
+    own_url, media_urls = addresses(server, 8080)
+    assert own_url == own
+    assert media in media_urls
+
+
+def test_it_tells_everything_in_a_line_each(tmp_path: Path) -> None:
+    own_url, media_urls = addresses(ServerSettings(), 8080)
+    told = banner(settings(tmp_path), about(media_urls), own_url, "a token", ["flite speaks"])
+    assert told.startswith("trio-voice 1.2: concierge is ready for calls.\n")
+    words = {line.split()[0]: line.split(maxsplit=1)[1] for line in told.splitlines()[1:-1]}
+    assert words["health"] == "http://127.0.0.1:8080/healthz"
+    assert words["carrier"] == "ws://127.0.0.1:8080/media/twilio"
+    assert (words["model"], words["voice"], words["calls"]) == ("a model", "flite speaks", str(tmp_path))
+    assert words["console"] == "http://127.0.0.1:8080/?token=a token"
+    assert "workers" not in words
+
+
+def test_several_workers_are_told(tmp_path: Path) -> None:
+    own_url, media_urls = addresses(ServerSettings(), 8080)
+    told = banner(settings(tmp_path, "server.console=off"), about(media_urls), own_url, "a token", [], workers=4)
+    assert "workers   4 processes, each with its own calls" in told
+    assert "a token" not in told

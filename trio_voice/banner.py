@@ -1,0 +1,65 @@
+"""What the server says when it begins to answer calls: where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trio_voice.config import ConsoleAccess, ServerSettings, Settings
+from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
+from trio_voice.entrance import warnings
+from trio_voice.keeping import records_in_words
+from trio_voice.web.start_page import About
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+
+
+def addresses(server: ServerSettings, port: int) -> tuple[str, tuple[str, ...]]:
+    """Work out our own URL, as seen from this machine, and those of the media streams, as seen by carriers."""
+    host = LOOPBACK.get(server.host, server.host)
+    own_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    public = (server.public_url or own_url).rstrip("/")
+    return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
+
+
+def banner(settings: Settings, about: About, own_url: str, token: str, voice: Sequence[str], *, workers: int = 1) -> str:
+    """Everything that a person needs to know of a server that has just begun to answer calls."""
+    lines = [
+        _console_in_words(settings, own_url, token),
+        ("health", f"{own_url}/healthz"),
+        *(("carrier", url) for url in about.media_urls),
+        ("model", about.model),
+        *(("voice", sentence) for sentence in voice),
+        *([] if settings.agent_file is None else [("agent", _agent_in_words(settings, settings.agent_file))]),
+        ("calls", str(settings.server.calls_folder)),
+        ("records", records_in_words(settings)),
+        *([] if workers == 1 else [("workers", f"{workers} processes, each with its own calls")]),
+        (
+            "settings",
+            str(settings.file) if settings.file else "the defaults (trio-voice.toml, TRIO_VOICE_... or flags change them)",
+        ),
+    ]
+    return "\n".join(
+        [
+            f"trio-voice {about.version}: {about.agent} is ready for calls.",
+            *(f"  {name:<9} {text}" for name, text in lines),
+            *(f"  WARNING   {sentence}." for sentence in warnings(settings)),
+            f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
+        ]
+    )
+
+
+def _agent_in_words(settings: Settings, file: Path) -> str:
+    tools = ", ".join(tool.name for tool in settings.agent.tools)
+    return f"{file}, with {f'the tools {tools}' if tools else 'no tools'}"
+
+
+def _console_in_words(settings: Settings, own_url: str, token: str) -> tuple[str, str]:
+    """Where the console is. A token that somebody configured is a secret of theirs, and is not printed."""
+    if settings.server.console is ConsoleAccess.OFF:
+        return "page", f"{own_url}/"
+    if settings.server.console is ConsoleAccess.LOCAL:
+        return "console", f"{own_url}/ (open to everybody on this machine)"
+    if settings.credentials.api_token is not None:
+        return "console", f"{own_url}/ (with the API token that is configured)"
+    return "console", f"{own_url}/?token={token}"
