@@ -34,7 +34,7 @@ from trio_voice.core.events import (
     TurnCommitted,
 )
 from trio_voice.storage.journal import Header, JournalWriter
-from trio_voice.web.console_past import JOURNAL, MOST_CALLS, PastCalls
+from trio_voice.web.console_past import JOURNAL, MOST_CALLS, READ_AT_ONCE_S, PastCalls
 
 AUDIO = bytes(1600)
 
@@ -142,6 +142,16 @@ async def test_so_many_calls_are_looked_at_and_the_others_are_counted(tmp_path: 
         write_journal(tmp_path, f"c{number:04}", lines_of_a_call()[:1])
     listed = await PastCalls(tmp_path).find()
     assert (len(listed.calls), listed.left_out) == (MOST_CALLS, 2)
+
+
+async def test_what_takes_too_long_to_read_is_read_when_it_is_asked_for_again(tmp_path: Path) -> None:
+    for number in range(5):
+        write_journal(tmp_path, f"c{number}")
+    looks = iter(range(100))  # half a second passes between two looks at the clock
+    past = PastCalls(tmp_path, clock=lambda: next(looks) * READ_AT_ONCE_S / 2)
+    listed = [await past.find("appointment") for _ in range(6)]
+    assert [each.unread for each in listed] == [4, 3, 2, 1, 0, 0]
+    assert [len(each.calls) for each in listed] == [1, 2, 3, 4, 5, 5]
 
 
 async def test_one_call_is_shown_without_its_frames_and_with_its_levels(tmp_path: Path) -> None:

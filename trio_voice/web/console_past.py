@@ -7,6 +7,7 @@ thread at a time, so that whoever searches takes nothing from the calls in progr
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,6 +28,8 @@ RECORDINGS = ("recording.wav", "call.wav")
 """The names of a call's recording, the best first."""
 MOST_CALLS = 300
 """So many of the newest calls are listed and searched."""
+READ_AT_ONCE_S = 1.0
+"""One request reads journals that are not known yet for so long, and counts the others: ask again for those."""
 MOST_LINES = 20_000
 LARGEST_REPLAYED = 64 * 1024 * 1024
 KEPT_WORDS = 20_000
@@ -66,10 +69,13 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastList(msgspec.Struct, frozen=True):
-    """The newest calls first. `left_out`: so many older ones were not looked at."""
+    """The newest calls first."""
 
     calls: list[CallDigest]
     left_out: int
+    """So many older ones are not looked at."""
+    unread: int
+    """So many were not read yet: the same question in a moment looks at some more of them."""
 
 
 class CallStory(msgspec.Struct, frozen=True):
@@ -210,6 +216,7 @@ class PastCalls:
     folder: Path
     is_live: Callable[[str], bool] = lambda _call_id: False
     """Tells whether a call, by our id, is in progress."""
+    clock: Callable[[], float] = time.monotonic
     _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
 
@@ -239,12 +246,16 @@ class PastCalls:
             names = sorted((path.name for path in self.folder.iterdir() if _CALL_ID.fullmatch(path.name)), reverse=True)
         except OSError:
             names = []
-        found = []
+        found, unread = list[CallDigest](), 0
+        until = self.clock() + READ_AT_ONCE_S
         for name in names[:MOST_CALLS]:
+            if name not in self._kept and self.clock() >= until:
+                unread += 1
+                continue
             kept = self._digest(name)
             if kept is not None and all(word in kept.words for word in words):
                 found.append(msgspec.structs.replace(kept.digest, in_progress=self.is_live(name)))
-        return PastList(found, max(0, len(names) - MOST_CALLS))
+        return PastList(found, max(0, len(names) - MOST_CALLS), unread)
 
     def _digest(self, call_id: str) -> _Kept | None:
         path = self._journal(call_id)

@@ -3,6 +3,7 @@
 import { clock, el, getJson, meter, moment, setText, stateInWords } from "./dom.js";
 
 const RETRY_MS = 2000;
+const AGAIN_MS = 500;
 
 class Live extends EventTarget {
   constructor() {
@@ -159,8 +160,9 @@ function tile(label, value, note) {
   return el("div", { class: "tile" }, el("dt", {}, label), el("dd", {}, value, note ? el("small", {}, note) : null));
 }
 
-async function summary(into) {
-  const { calls } = await getJson("/console/calls");
+async function summary(into, signal) {
+  const { calls, unread } = await getJson("/console/calls", { signal });
+  if (unread) setTimeout(() => signal.aborted || summary(into, signal).catch(() => {}), AGAIN_MS);
   const today = new Date().toISOString().slice(0, 10);
   const replies = calls.flatMap((call) => call.reply_ms);
   const sum = (of) => calls.reduce((total, call) => total + of(call), 0);
@@ -188,7 +190,7 @@ export function livePage(main, signal) {
       if (!live.find(id)) {
         element.remove();
         cards.delete(id);
-        summary(tiles).catch(() => {});
+        summary(tiles, signal).catch(() => {});
       }
     }
     for (const call of live.calls) {
@@ -206,5 +208,5 @@ export function livePage(main, signal) {
   const timer = setInterval(tick, 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
   show();
-  summary(tiles).catch((error) => tiles.replaceChildren(el("p", { class: "error" }, error.message)));
+  summary(tiles, signal).catch((error) => signal.aborted || tiles.replaceChildren(el("p", { class: "error" }, error.message)));
 }

@@ -2,7 +2,7 @@
 
 import { clock, el, getJson, moment, plural, setText, words } from "./dom.js";
 
-const WAIT_MS = 250; // after the last key, before a search
+const WAIT_MS = 250; // after the last key, before a search; and before asking again for calls that are not read yet
 
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
@@ -25,9 +25,11 @@ export function pastPage(main, signal) {
   const look = async () => {
     const mine = ++number;
     try {
-      const { calls, left_out: leftOut } = await getJson(`/console/calls?search=${encodeURIComponent(field.value)}`, { signal });
+      const { calls, left_out: leftOut, unread } = await getJson(`/console/calls?search=${encodeURIComponent(field.value)}`, { signal });
       if (mine !== number) return;
-      setText(found, `${plural(calls.length, "call")}${leftOut ? `; ${leftOut} older ones are not looked at` : ""}`);
+      const tail = unread ? `; looking through ${unread} more …` : leftOut ? `; ${leftOut} older ones are not looked at` : "";
+      setText(found, `${plural(calls.length, "call")}${tail}`);
+      if (unread) timer = setTimeout(look, WAIT_MS);
       table.hidden = calls.length === 0;
       body.replaceChildren(...calls.map(row));
     } catch (error) {

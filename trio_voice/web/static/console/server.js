@@ -11,19 +11,21 @@ export async function serverPage(main, signal) {
   });
   main.append(el("h1", { tabindex: -1 }, "Server"), box, el("p", { class: "actions" }, signOut));
   try {
-    const facts = await getJson("/console/facts", { signal });
-    box.replaceChildren(about(facts), settings(facts.settings));
+    const [facts, now] = await Promise.all(["/console/facts", "/api/v1/server"].map((path) => getJson(path, { signal })));
+    box.replaceChildren(about(facts, now), settings(facts.settings));
   } catch (error) {
     if (!signal.aborted) box.replaceChildren(el("p", { class: "error" }, error.message));
   }
 }
 
-function about(facts) {
+function about(facts, now) {
   const line = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
   return el("section", { class: "card", "aria-label": "About" }, el("h2", {}, "What runs here"), el("dl", { class: "facts" },
     line("agent", facts.agent),
     line("model", facts.model),
     line("trio-voice", facts.version),
+    line("runs since", new Date(Date.now() - 1000 * now.uptime_s).toLocaleString()),
+    line("calls", `${now.calls} in progress${now.places === null ? "" : `, places for ${now.places}`}`),
     line("carriers connect to", facts.media_urls.map((url) => el("code", {}, url))),
     line("for machines", ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"].flatMap((path) => [el("a", { href: path }, path), " "]))));
 }
