@@ -42,6 +42,7 @@ def test_a_note_is_one_until_an_answer_follows_it() -> None:
     assert prompt(message("assistant", "hello"), note, heard(None, 500)).note == "You have taken over."
     assert prompt(note, message("assistant", "hello"), heard(None, 500)).note == ""
     assert prompt().note == ""
+    assert prompt(note, heard(None, 500), message("system", "Be brief.")).note == "You have taken over.\nBe brief."
 
 
 def test_what_the_session_is_told_is_not_what_the_response_is_told() -> None:

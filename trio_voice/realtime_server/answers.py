@@ -112,7 +112,7 @@ class Prompt:
     session_instructions: str = ""
     """Who the model is told to be."""
     note: str = ""
-    """What a system message has told since the last answer."""
+    """What system messages have told since the last answer."""
     functions: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     """The declared functions: name to JSON schema of the parameters."""
     mcp_approvals: Mapping[str, bool] = field(factory=dict)

@@ -67,13 +67,14 @@ def _waiting(context: Sequence[Item]) -> Iterator[Item]:
 
 
 def _note(context: Sequence[Item]) -> str:
-    """Return the newest system message, if no answer has followed it."""
+    """Return the system messages that no answer has followed."""
+    notes: list[str] = []
     for item in reversed(context):
-        if item.role == "system":
-            return item.text
         if item.role == "assistant":
-            return ""
-    return ""
+            break
+        if item.role == "system":
+            notes.insert(0, item.text)
+    return "\n".join(notes)
 
 
 def _about(newest: Item | None) -> About:

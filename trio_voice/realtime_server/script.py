@@ -42,7 +42,7 @@ class When(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     approved: Annotated[bool | None, Meta(description="about an approval: what the client said")] = None
     instructions: Annotated[Regex | None, Meta(description="over the response's own instructions")] = None
     session: Annotated[Regex | None, Meta(description="over the session's instructions: who the model is told to be")] = None
-    note: Annotated[Regex | None, Meta(description="over a system message that no answer has followed")] = None
+    note: Annotated[Regex | None, Meta(description="over the system messages that no answer has followed")] = None
     tool: Annotated[str | None, Meta(description="only if the session or the response declares this function")] = None
 
 
