@@ -161,7 +161,7 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
         rows = "[...document.querySelectorAll('tbody tr')].map((each) => each.innerText.replace(/\\s+/g, ' '))"
         in_progress, past = await page.wait_for(f"{rows}.length === 2 && {rows}")
         assert "in progress" in in_progress
-        assert "Of course." in past
+        assert HOSTILE in past
         assert "recorded" in past
         await page.evaluate("document.getElementById('search').value = 'nowhere'")
         await page.evaluate("document.getElementById('search').dispatchEvent(new Event('input'))")

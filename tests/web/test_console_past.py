@@ -94,7 +94,7 @@ async def test_a_call_in_short(tmp_path: Path) -> None:
         "faults": 1,
         "reply_ms": [400],
         "refusals": {"greeting_lock": 1},
-        "first_words": "Of course.",
+        "first_words": "An appointment, please.",
         "has_recording": False,
         "in_progress": False,
     }

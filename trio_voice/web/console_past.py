@@ -33,6 +33,7 @@ READ_AT_ONCE_S = 1.0
 MOST_LINES = 20_000
 LARGEST_REPLAYED = 64 * 1024 * 1024
 KEPT_WORDS = 20_000
+FIRST_CHARACTERS = 120
 LEVELS_EVERY_S = 0.2
 _CALL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _FRAMES = ('"event":"CallerAudio"', '"event":"ModelAudio"', '"command":"AppendAudio"', '"command":"PlayAudio"')
@@ -64,6 +65,7 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
     refusals: dict[str, int]
     """What the guards refused (barge-ins, responses), and how often, by reason."""
     first_words: str
+    """The caller's, where something writes them down; else the agent's."""
     has_recording: bool
     in_progress: bool = False
 
@@ -116,6 +118,7 @@ class _Digesting:
     refusals: Counter[str] = field(factory=Counter, init=False)
     reply_ms: list[int] = field(factory=list, init=False)
     words: list[str] = field(factory=list, init=False)
+    callers_first: str = field(default="", init=False)
     characters: int = field(default=0, init=False)
     stopped_t: float | None = field(default=None, init=False)
     was_cut: bool = field(default=False, init=False)
@@ -154,7 +157,10 @@ class _Digesting:
             self._refuse(str(facts.get("reason")))
         elif name == "Close":
             self.end_reason = str(facts.get("reason"))
-        elif name == "CallerTranscribed" or (name == "ModelTranscript" and facts.get("final")):
+        elif name == "CallerTranscribed":
+            self.callers_first = self.callers_first or str(facts.get("text") or "")
+            self._keep(str(facts.get("text") or ""))
+        elif name == "ModelTranscript" and facts.get("final"):
             self._keep(str(facts.get("text") or ""))
         if name == "CancelResponse" or (name == "ClearPlayback" and not self.was_cut):
             self.counts["barge_ins"] += not self.was_cut
@@ -185,7 +191,7 @@ class _Digesting:
             faults=sum(self.counts[name] for name in _FAULTS),
             reply_ms=self.reply_ms,
             refusals=dict(self.refusals.most_common()),
-            first_words=self.words[0][:120] if self.words else "",
+            first_words=(self.callers_first or "".join(self.words[:1]))[:FIRST_CHARACTERS],
             has_recording=has_recording,
         )
 
