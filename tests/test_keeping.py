@@ -11,9 +11,10 @@ from tests.records.samples import STARTED_AT, call_id, write_journal
 from tests.records.test_keeper import stored
 from trio_voice.config import ServerSettings, Settings
 from trio_voice.errors import ConfigError
-from trio_voice.keeping import keeping, records_address, records_in_words
+from trio_voice.keeping import keeping, past_calls, records_address, records_in_words
 from trio_voice.records.settings import RecordsSettings
 from trio_voice.server.directory import LiveCall
+from trio_voice.web.past_calls import PastCallsQuery
 
 
 def settings(folder: Path, *, enabled: bool = True, url: str | None = None) -> Settings:
@@ -46,3 +47,12 @@ def test_where_the_records_are_in_words(tmp_path: Path) -> None:
     assert records_in_words(settings(tmp_path, url="postgresql://tom:hunter2@db/calls")) == "postgresql://tom:***@db/calls"
     assert records_in_words(settings(tmp_path, enabled=False)) == "none (records.enabled is false)"
     assert str(records_address(settings(tmp_path, url="sqlite:////tmp/x.db"))) == "/tmp/x.db"
+
+
+async def test_past_calls_are_read_where_records_are_kept(tmp_path: Path) -> None:
+    kept = settings(tmp_path)
+    async with keeping(kept), past_calls(kept) as calls:
+        assert calls is not None
+        assert await calls.listed(PastCallsQuery()) == []
+    async with past_calls(settings(tmp_path, enabled=False)) as calls:
+        assert calls is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trio_voice.config import Settings
 from trio_voice.server.answering import Witness
+from trio_voice.web.past_calls import PastCalls
 
 if TYPE_CHECKING:
     from trio_voice.records.address import Address
@@ -39,6 +40,18 @@ async def keeping(settings: Settings) -> AsyncIterator[tuple[Witness, ...]]:
         full_numbers=settings.records.full_numbers,
     ) as records:
         yield (records.attend,)
+
+
+@asynccontextmanager
+async def past_calls(settings: Settings) -> AsyncIterator[PastCalls | None]:
+    """What reads the records for the API, for the time of the block; None: none are kept."""
+    if not settings.records.enabled:
+        yield None
+        return
+    from trio_voice.recorded_calls import RecordedCalls  # noqa: PLC0415 - SQLAlchemy takes 0.3 s to import
+
+    async with RecordedCalls.at(records_address(settings)) as calls:
+        yield calls
 
 
 def records_in_words(settings: Settings) -> str:

@@ -33,7 +33,7 @@ from trio_voice.config import (
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission
 from trio_voice.errors import UserError
-from trio_voice.keeping import keeping
+from trio_voice.keeping import keeping, past_calls
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.providers import session_url
@@ -183,6 +183,7 @@ async def run_server(
                 show_numbers=settings.server.show_numbers,
                 admission=admission,
                 metrics=metrics,
+                past_calls=await stack.enter_async_context(past_calls(settings)),
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,
                 console=_console_plan(settings),

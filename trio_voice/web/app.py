@@ -28,6 +28,7 @@ from trio_voice.web.console import Console, ConsolePlan
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.openapi import document
 from trio_voice.web.operations import Operations
+from trio_voice.web.past_calls import PastCalls, PastCallsApi
 from trio_voice.web.start_page import About, asset, start_page
 from trio_voice.web.twilio import SORRY, TwilioWebhooks
 
@@ -51,6 +52,8 @@ class Dependencies:
     show_numbers: bool = False
     """Telephone numbers are shown in full."""
     admission: Admission = field(factory=Admission)
+    past_calls: PastCalls | None = None
+    """Calls that are over; None: no records are kept."""
     metrics: Metrics | None = None
     """None: the app makes some."""
     media_base: str = "ws://127.0.0.1:8080"
@@ -74,6 +77,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         sorry=dependencies.sorry,
     )
     metrics = dependencies.metrics or Metrics(dependencies.directory, dependencies.admission, dependencies.about.version)
+    past = PastCallsApi(access=access, source=dependencies.past_calls, show_numbers=dependencies.show_numbers)
     operations = Operations(
         access=access,
         version=dependencies.about.version,
@@ -96,6 +100,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             *calls.routes(),
             *tokens.routes(),
             *operations.routes(),
+            *past.routes(),
             *twilio.routes(),
             *(console.routes() if console is not None else []),
         ],

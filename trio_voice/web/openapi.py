@@ -13,6 +13,7 @@ from trio_voice.web.answers import API_PATH, Problem
 from trio_voice.web.call_tokens import CallToken
 from trio_voice.web.calls_api import Accepted, CallList, CallView, HangUpRequest, SayRequest
 from trio_voice.web.operations import ServerView
+from trio_voice.web.past_calls import OUTCOMES, PastCallList, PastCallsQuery, WholePastCall
 
 Json = dict[str, Any]
 PROBLEMS: Mapping[int, str] = {
@@ -42,6 +43,7 @@ class Operation:
     answer: type[Any] | None = None
     media_type: str = "application/json"
     body: type[Any] | None = None
+    query: type[msgspec.Struct] | None = None
     problems: Sequence[int] = ()
     is_open: bool = False
     """It needs no token."""
@@ -86,6 +88,23 @@ OPERATIONS = (
         answer=Accepted,
         body=SayRequest,
         problems=(403, 404, 409, *BODY_PROBLEMS),
+    ),
+    Operation(
+        method="get",
+        path=f"{API_PATH}/past-calls",
+        name="listPastCalls",
+        summary="List calls that are over, the newest first, from their records.",
+        answer=PastCallList,
+        query=PastCallsQuery,
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="get",
+        path=f"{API_PATH}/past-calls/{{call}}",
+        name="getPastCall",
+        summary="Look at a call that is over: what was said and done, and how long it took.",
+        answer=WholePastCall,
+        problems=(404, 503),
     ),
     Operation(
         method="post",
@@ -181,14 +200,29 @@ def _operation(operation: Operation, schema_of: Mapping[Any, Json]) -> Json:
         content: Json = {"application/problem+json": {"schema": schema_of[Problem]}} if is_api else _other_error(operation)
         responses[str(status)] = {"description": PROBLEMS[status], "content": content}
     made: Json = {"operationId": operation.name, "summary": operation.summary, "responses": responses}
-    if "{call}" in operation.path:
-        made["parameters"] = [_CALL]
+    parameters = [_CALL] if "{call}" in operation.path else []
+    if operation.query is not None:
+        parameters += _query_parameters(operation.query)
+    if parameters:
+        made["parameters"] = parameters
     if operation.body is not None:
         required = operation.body is SayRequest
         made["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema_of[operation.body]}}}
     if operation.is_open:
         made["security"] = []
     return made
+
+
+def _query_parameters(query: type[msgspec.Struct]) -> list[Json]:
+    (_,), components = msgspec.json.schema_components([query], ref_template="#/components/schemas/{name}")
+    parameters = []
+    for name, schema in components[query.__name__]["properties"].items():
+        options = [each for each in schema.pop("anyOf", [schema]) if each.get("type") != "null"]
+        merged = {key: value for each in (schema, *options) for key, value in each.items() if key != "default"}
+        if name == "outcome":
+            merged["enum"] = list(OUTCOMES)
+        parameters.append({"name": name, "in": "query", "required": False, "schema": merged})
+    return parameters
 
 
 def _other_error(operation: Operation) -> Json:

@@ -1,0 +1,72 @@
+"""The records, read for the API: in a thread of their own, so that no call waits for a disk or a database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import trio
+from attrs import define, field
+from sqlalchemy import Connection
+
+from trio_voice.errors import UserError
+from trio_voice.records.address import Address
+from trio_voice.records.database import Database, DatabaseFailedError
+from trio_voice.records.reading import Wanted, find_call, list_calls
+from trio_voice.records.record import Outcome
+from trio_voice.web.past_calls import PastCallsFailedError, PastCallsQuery
+
+_T = TypeVar("_T")
+
+
+@define(eq=False)
+class RecordedCalls:
+    """Reads records, one reader at a time."""
+
+    _database: Database
+    _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, address: Address) -> AsyncIterator[RecordedCalls]:
+        """Read the records at an address, for the time of the block."""
+        database = Database(address, reads_only=True)
+        try:
+            yield cls(database)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(database.close)
+
+    async def listed(self, query: PastCallsQuery) -> Sequence[Mapping[str, Any]]:
+        """The calls that are wanted, the newest first. Raises PastCallsFailedError."""
+        wanted = Wanted(
+            since=query.since,
+            caller=query.caller,
+            outcome=None if query.outcome is None else Outcome(query.outcome),
+            limit=query.limit,
+        )
+        return [_plain(row) for row in await self._read(lambda connection: list_calls(connection, wanted))]
+
+    async def found(self, name: str) -> Mapping[str, Any] | None:
+        """One call by either id. Raises PastCallsFailedError."""
+        found = await self._read(lambda connection: find_call(connection, name))
+        if found is None:
+            return None
+        rows = {"turns": found.turns, "tools": found.tools, "latencies": found.latencies}
+        return {"call": _plain(found.call), **{name: [_plain(row) for row in each] for name, each in rows.items()}}
+
+    async def _read(self, ask: Callable[[Connection], _T]) -> _T:
+        def work() -> _T:
+            with self._database.reading() as connection:
+                return ask(connection)
+
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._thread)
+        except (DatabaseFailedError, UserError) as error:
+            raise PastCallsFailedError(f"the records cannot be read now: {error}") from None
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLAlchemy's column names are texts of a kind of its own, which no encoder takes."""
+    return {str(name): value for name, value in row.items()}
