@@ -57,6 +57,7 @@ window.addEventListener("pagehide", () => phone.busy && phone.hangUp());
 
 getJson("/console/facts").then((facts) => {
   agent = facts.agent;
+  live.tellWorkers(facts.settings.server?.workers?.value ?? 1);
   setText(document.getElementById("agent"), facts.agent);
   setText(document.getElementById("version"), `trio-voice ${facts.version}`);
   document.title = `${document.title.split(" · ")[0]} · ${agent}`;

@@ -9,6 +9,7 @@ class Live extends EventTarget {
   constructor() {
     super();
     this.calls = [];
+    this.workers = 1;
     this.levels = {};
     this.state = { text: "connecting", kind: "waiting" };
     this.source = null;
@@ -27,6 +28,12 @@ class Live extends EventTarget {
       this.dispatchEvent(new Event("levels"));
     });
     source.onerror = () => this.#failed(source);
+  }
+
+  /** Each process of a server has calls of its own, and a page's feed comes from one of them. */
+  tellWorkers(workers) {
+    this.workers = workers;
+    this.dispatchEvent(new Event("calls"));
   }
 
   find(name) {
@@ -184,7 +191,8 @@ export function livePage(main, signal) {
   main.append(el("h1", { tabindex: -1 }, "Calls"), count, empty, list, el("h2", {}, "So far"), tiles);
   const cards = new Map();
   const show = () => {
-    setText(count, `${live.calls.length} in progress`);
+    const share = live.workers > 1 ? ` in one of this server's ${live.workers} processes (server.workers); the others have calls of their own` : "";
+    setText(count, `${live.calls.length} in progress${share}`);
     empty.hidden = live.calls.length > 0;
     for (const [id, { element }] of cards) {
       if (!live.find(id)) {
