@@ -213,3 +213,17 @@ async def test_a_difference_is_told_with_its_line_and_a_journal_that_cannot_be_r
     assert verdict is not None
     assert verdict.verdict == "unreadable"
     assert verdict.detail
+
+
+async def test_a_recording_is_looked_for_where_recordings_are_put(tmp_path: Path) -> None:
+    write_journal(tmp_path)
+    elsewhere = tmp_path / "recordings" / "CA-c1.wav"
+    past = PastCalls(tmp_path, elsewhere=lambda call: [tmp_path / "recordings" / f"{call.call_sid}.wav"])
+    assert await past.recording("c1") is None
+    (tmp_path / "c1" / "call.wav").touch()
+    assert await past.recording("c1") == tmp_path / "c1" / "call.wav"
+    elsewhere.parent.mkdir()
+    elsewhere.touch()
+    assert await past.recording("c1") == elsewhere
+    (call,) = (await past.find()).calls
+    assert call.has_recording

@@ -28,7 +28,7 @@ from trio_voice.web.access import COOKIE, Access
 from trio_voice.web.answers import json_answer
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console_feed import ConsoleFeed, WhyNot
-from trio_voice.web.console_past import PastCalls
+from trio_voice.web.console_past import Elsewhere, PastCalls
 from trio_voice.web.headers import SECURITY_HEADERS
 from trio_voice.web.start_page import About
 
@@ -76,6 +76,7 @@ class ConsolePlan:
     """What is in force, without secrets."""
     is_local: bool = False
     """Clients on this machine need no token."""
+    recordings: Elsewhere = lambda _call: ()
 
 
 @frozen(kw_only=True)
@@ -108,7 +109,7 @@ class Console:
             access=access,
             about=about,
             directory=directory,
-            past=PastCalls(plan.calls_folder, lambda call_id: directory.named(call_id) is not None),
+            past=PastCalls(plan.calls_folder, lambda call_id: directory.named(call_id) is not None, plan.recordings),
             plan=plan,
             why_not=why_not,
             draining=draining,

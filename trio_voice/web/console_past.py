@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -215,6 +215,10 @@ class _Kept:
     words: str
 
 
+Elsewhere = Callable[[CallDigest], Iterable[Path]]
+"""Where a call's recording may be, besides its folder."""
+
+
 @define(eq=False)
 class PastCalls:
     """The calls folder, as the console sees it."""
@@ -222,6 +226,7 @@ class PastCalls:
     folder: Path
     is_live: Callable[[str], bool] = lambda _call_id: False
     """Tells whether a call, by our id, is in progress."""
+    elsewhere: Elsewhere = lambda _call: ()
     clock: Callable[[], float] = time.monotonic
     _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
@@ -281,9 +286,9 @@ class PastCalls:
             digest = digesting.digest(call_id, False)
             kept = _Kept(stamp, digest, " ".join([*digesting.words, call_id, digest.call_sid, digest.started_at]).casefold())
             self._kept[call_id] = kept
-            while len(self._kept) > MOST_CALLS:
+            while len(self._kept) > 2 * MOST_CALLS:
                 self._kept.popitem(last=False)
-        digest = msgspec.structs.replace(kept.digest, has_recording=self._recording(call_id) is not None)
+        digest = msgspec.structs.replace(kept.digest, has_recording=self._recording_of(kept.digest) is not None)
         return _Kept(stamp, digest, kept.words)
 
     def _look(self, call_id: str) -> CallStory | None:
@@ -307,10 +312,12 @@ class PastCalls:
         return CallStory(digest, lines, left_out, every_s, [(each.caller_dbfs, each.agent_dbfs) for each in levels])
 
     def _recording(self, call_id: str) -> Path | None:
-        if not _CALL_ID.fullmatch(call_id):
-            return None
-        found = (self.folder / call_id / name for name in RECORDINGS)
-        return next((path for path in found if path.is_file()), None)
+        kept = self._digest(call_id) if _CALL_ID.fullmatch(call_id) else None
+        return None if kept is None else self._recording_of(kept.digest)
+
+    def _recording_of(self, call: CallDigest) -> Path | None:
+        usual = (self.folder / call.call_id / name for name in RECORDINGS)
+        return next((path for path in (*self.elsewhere(call), *usual) if path.is_file()), None)
 
     def _replay(self, call_id: str) -> ReplayVerdict | None:
         path = self._journal(call_id)
