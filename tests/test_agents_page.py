@@ -37,15 +37,18 @@ def load(text: str) -> Agent:
     return load_agent("my_agent.py").agent
 
 
-@pytest.mark.parametrize(("block", "tools"), [(0, ["hang_up", "book"]), (1, ["hang_up", "order_taxi"])])
+@pytest.mark.parametrize(
+    ("block", "tools"),
+    list(enumerate([["hang_up", each] for each in ("book", "order_taxi", "assess", "transfer_to_billing")])),
+)
 def test_an_agent_of_the_page_can_be_served(block: int, tools: list[str]) -> None:
     assert list(load(BLOCKS[block]).toolbox) == tools
 
 
 def test_what_the_page_says_about_testing_is_so() -> None:
     load(BLOCKS[0])
-    exec(BLOCKS[2])
-    assert len(BLOCKS) == 3
+    exec(BLOCKS[4])
+    assert len(BLOCKS) == 5
 
 
 def test_the_mistake_that_the_page_shows_is_the_one_that_is_made() -> None:

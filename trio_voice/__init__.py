@@ -40,7 +40,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trio_voice.agent.agent import Agent
-    from trio_voice.agent.context import CallContext
+    from trio_voice.agent.change import Change
+    from trio_voice.agent.context import CallContext, NotSupported
     from trio_voice.agent.mistakes import AgentError
     from trio_voice.agent.tool import Tool, ToolError, tool
     from trio_voice.core.settings import CallSettings
@@ -52,10 +53,10 @@ else:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from trio_voice import errors  # noqa: PLC0415 - see above
-        from trio_voice.agent import agent, context, mistakes, tool  # noqa: PLC0415 - see above
+        from trio_voice.agent import agent, change, context, mistakes, tool  # noqa: PLC0415 - see above
         from trio_voice.core import settings  # noqa: PLC0415 - see above
 
-        homes = (agent, context, mistakes, tool, settings, errors)
+        homes = (agent, change, context, mistakes, tool, settings, errors)
         return next(vars(home)[name] for home in homes if name in vars(home))
 
 
@@ -64,6 +65,8 @@ __all__ = [
     "AgentError",
     "CallContext",
     "CallSettings",
+    "Change",
+    "NotSupported",
     "Tool",
     "ToolError",
     "TrioVoiceError",

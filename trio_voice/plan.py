@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
 
+from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.config import Settings
 from trio_voice.core.settings import Turns
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
@@ -12,6 +14,10 @@ from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.server.call_runner import CallPlan
 from trio_voice.server.dial import Target
 from trio_voice.server.model import ModelEndpoint
+
+_COMFORT_PEAK = 2500
+_TONE_SAMPLES = 1600
+"""0.2 s, which fade in and out."""
 
 
 def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
@@ -23,9 +29,11 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
         ),
         session=_session(settings),
         toolbox=settings.agent.toolbox,
+        agent_name=settings.agent.name,
         settings=settings.call,
         wording=settings.wording,
         apology=_apology(),
+        comfort=_comfort(),
         version=version,
     )
 
@@ -55,6 +63,19 @@ def _session(settings: Settings) -> SessionSettings:
 def _apology() -> bytes:
     """What a caller hears when nothing else works any more: mu-law at 8000 Hz."""
     return files("trio_voice.server").joinpath("apology.ulaw").read_bytes()
+
+
+@cache
+def _comfort() -> bytes:
+    """What a caller hears now and then who waits for a model: two short, soft tones, mu-law at 8000 Hz."""
+    samples = b"".join(
+        round(_COMFORT_PEAK * math.sin(math.pi * at / _TONE_SAMPLES) * math.sin(2 * math.pi * pitch_hz * at / 8000)).to_bytes(
+            2, "little", signed=True
+        )
+        for pitch_hz in (440, 554)
+        for at in range(_TONE_SAMPLES)
+    )
+    return pcm16_to_ulaw(samples)
 
 
 def model_in_words(settings: Settings) -> str:

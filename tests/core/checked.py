@@ -20,7 +20,7 @@ from trio_voice.core.deadlines import Timer
 from trio_voice.core.lifeline import Lifeline
 from trio_voice.core.model import ALREADY_ACTIVE, CANCEL_NOT_ACTIVE
 from trio_voice.core.settings import Turns
-from trio_voice.core.states import CallState, ResponseState, TurnState
+from trio_voice.core.states import CallState, ChangeState, ResponseState, TurnState
 
 MOST_ENTRIES = 400
 """No list, queue or table of a call is longer than this; the conversation so far is bounded by itself (200)."""
@@ -74,6 +74,8 @@ class Checked:
     living: set[int] = field(factory=set)
     tools_run: set[str] = field(factory=set)
     tools_answered: set[str] = field(factory=set)
+    changes_asked: set[int] = field(factory=set)
+    changes_told: set[int] = field(factory=set)
     owed: set[str] = field(factory=set)
     asked_for: set[str] = field(factory=set)
     marks: list[str] = field(factory=list)
@@ -139,6 +141,8 @@ class Checked:
                 self._over(self.active)  # the model has cut itself off
             case e.ModelErred(code=code, event_id=event_id, message=message):
                 self._note_error(code, event_id, message)
+            case e.ChangeAsked(change=change):
+                self.changes_asked.add(change)
             case e.SendFailed(event_id=event_id):
                 if event_id == f"create-{self.requested}":
                     self.requested = None
@@ -241,6 +245,10 @@ class Checked:
                 assert response_id not in self.over
                 assert response_id not in self.cancelled, "cancelled twice"
                 self.cancelled.add(response_id)
+            case c.ReportChange(change=change, failure=failure):
+                assert change in self.changes_asked, "nobody asked for this change"
+                assert change not in self.changes_told or failure is None, "told twice that a change failed"
+                self.changes_told.add(change)
             case c.RunTool(tool_call_id=tool_call_id):
                 assert tool_call_id not in self.tools_run
                 self.tools_run.add(tool_call_id)
@@ -271,6 +279,7 @@ class Checked:
                 | c.DeleteItem(session=session)
                 | c.AddText(session=session)
                 | c.SendToolResult(session=session)
+                | c.UpdateSession(session=session)
             ):
                 assert session in self.living, "told to a session that is gone"
             case _:
@@ -298,6 +307,8 @@ class Checked:
         if parts.settings.turns is Turns.OURS:
             assert (self.active is not None) <= (parts.guard.state is not ResponseState.IDLE), "forgot a response"
         assert armed >= _OF_A_TURN[parts.standing.turn]
+        pending = self.changes_asked - self.changes_told
+        assert (parts.standing.change is not ChangeState.SETTLED) == bool(pending), f"{pending} will never be told"
         for item_id, sent in self.sent_bytes.items():
             heard_ms = parts.playback.heard_ms(item_id, self.now)
             if heard_ms:

@@ -37,6 +37,7 @@ class World:
     responses: int = 0
     turns: int = 0
     tools: int = 0
+    changes: int = 0
     previous: str = "r0"
     path: tuple[str, ...] = field(default=(), eq=False)
 
@@ -91,6 +92,11 @@ def calls_a_tool(world: World) -> e.Event:
     return e.ToolCalled(world.session, world.current, f"f{world.tools}", f"t{world.tools}", "look", "{}")
 
 
+def changes(world: World) -> e.Event:
+    world.changes += 1
+    return e.ChangeAsked(world.changes, note="a note", reply=True)
+
+
 def mark(world: World) -> e.Event | None:
     pending = world.checked.call.parts.playback._pending
     return e.PlaybackMarked(pending[0].name) if pending else None
@@ -128,6 +134,9 @@ ALPHABET: Mapping[str, Letter] = {
     "ready": said(lambda world: e.SessionReady(world.checked.opened)),
     "tool": said(calls_a_tool),
     "tool done": said(lambda world: e.ToolFinished(f"t{world.tools}", "7")),
+    "change": said(changes),
+    "changed": said(lambda world: e.ChangeApplied(world.session, world.changes) if world.changes else None),
+    "change refused": said(lambda world: e.ChangeRefused(world.session, world.changes, "no") if world.changes else None),
     "text": said(lambda world: e.TextInjected("x")),
     "keys": said(lambda world: e.DigitPressed("#")),
     "hang up": said(lambda world: e.HangUpAsked("done")),
@@ -241,7 +250,8 @@ _WITHOUT_A_FUTURE = """
     session opened serving asked_for known over cancelled cut sent_bytes heard_ms truncated deleted tools_run tools_answered
     living name audio _last _generation _mark_count _texts _known _over _next _cough _silenced _truncated _doomed
 """
-LEFT_OUT = frozenset(_WITHOUT_A_FUTURE.split())
+_OF_CHANGES = "changes setup wanted _coming_setup requests_before changes_asked changes_told"
+LEFT_OUT = frozenset(f"{_WITHOUT_A_FUTURE} {_OF_CHANGES}".split())
 TIMES = frozenset({"start_at", "_since", "_cooldown_until", "due_at"})
 FAR = frozenset({Timer.MEDIA, Timer.LONGEST_CALL, Timer.LONGEST_CALL_NOTICE, Timer.SESSION_AGE, Timer.CALIBRATION})
 _A_NAME = re.compile(r"(r\d+|resp_\d+)(i\d)?|u(\d+)|t(\d+)")
@@ -275,6 +285,8 @@ def summary(value: Any, world: World, open_objects: set[int]) -> object:
         return tuple(summary(inner, world, open_objects) for inner in value)
     if kind is set:
         return len(value)
+    if kind is e.ChangeAsked:
+        return "a change"
     now = world.checked.now
     if kind in (dict, OrderedDict):
         if value and isinstance(next(iter(value)), Timer):

@@ -39,6 +39,7 @@ SETTINGS = st.fixed_dictionaries(
         "failed_retries": st.sampled_from([0, 3]),
         "unheard_limit_s": st.sampled_from([1.0, 300.0]),
         "gap_audio_ms": st.sampled_from([0, 100]),
+        "change_limit_s": st.sampled_from([0.5, 3.0]),
     }
 )
 
@@ -52,6 +53,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.responses = 0
         self.turns = 0
         self.tools = 0
+        self.changes = 0
         self.said: list[e.Event] = []
 
     def tell(self, event: e.Event) -> None:
@@ -178,6 +180,30 @@ class AnyOrder(RuleBasedStateMachine):
 
     def number(self, session: str) -> int:
         return {"opening": self.checked.opened, "serving": self.session, "old": max(1, self.session - 1)}[session]
+
+    @rule(voice=st.booleans(), reply=st.booleans())
+    def a_change_is_asked_for(self, voice: bool, reply: bool) -> None:
+        self.changes += 1
+        self.tell(e.ChangeAsked(self.changes, voice, "a note" if reply else "", reply))
+
+    @rule(applied=st.booleans())
+    def a_change_is_answered(self, applied: bool) -> None:
+        if self.changes and applied:
+            self.tell(e.ChangeApplied(self.session, self.changes))
+        elif self.changes:
+            self.tell(e.ChangeRefused(self.session, self.changes, "no"))
+
+    @rule(ended=st.booleans())
+    def a_job_runs(self, ended: bool) -> None:
+        self.tell(e.JobEnded(1) if ended else e.JobStarted(1, 5.0))
+
+    @rule()
+    def a_filler_is_asked_for(self) -> None:
+        self.tell(e.FillerAsked("one moment"))
+
+    @rule(back=st.integers(0, 1), limit=st.sampled_from([1.0, 30.0]))
+    def a_tool_has_a_limit(self, back: int, limit: float) -> None:
+        self.tell(e.ToolStarted(f"t{self.tools - back}", limit))
 
     @rule()
     def a_text_is_injected(self) -> None:

@@ -10,11 +10,12 @@ from trio_voice.core.events import CallerAudio, Event, ItemKind, ModelAudio, Res
 KINDS = [value for value in vars(events).values() if isinstance(value, type) and issubclass(value, Event) and value is not Event]
 NOT_FROM_A_SESSION = {
     "CallStarted", "CallerAudio", "PlaybackMarked", "DigitPressed", "CallerHungUp", "HangUpAsked", "ToolFinished", "TextInjected",
-    "OutboxOverran", "FatalErrorRaised",
+    "OutboxOverran", "FatalErrorRaised", "ToolStarted", "JobStarted", "JobEnded", "ChangeAsked", "FillerAsked", "DigitsAsked",
 }  # fmt: skip
 SAMPLES: dict[str, Any] = {
     "session": 1, "audio": b"12345678", "level_dbfs": -20.0, "at_ms": 5, "kind": ItemKind.MESSAGE, "final": False,
     "retryable": True, "status": ResponseStatus.COMPLETED, "audio_end_ms": 7, "request": 1, "leg": "model",
+    "limit_s": 5.0, "job": 1, "change": 1, "voice_changes": True, "reply": False,
 }  # fmt: skip
 
 

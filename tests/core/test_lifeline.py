@@ -10,7 +10,8 @@ from trio_voice.core.response import Request
 from trio_voice.core.states import CallState, TurnState
 
 NONE_OF_THEM = {
-    Timer.CALIBRATION, Timer.MEDIA, Timer.LONGEST_CALL, Timer.LONGEST_CALL_NOTICE, Timer.SESSION_AGE, Timer.SESSION_READY
+    Timer.CALIBRATION, Timer.MEDIA, Timer.LONGEST_CALL, Timer.LONGEST_CALL_NOTICE, Timer.SESSION_AGE, Timer.SESSION_READY,
+    Timer.COMFORT,
 }  # fmt: skip
 
 

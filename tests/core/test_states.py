@@ -4,11 +4,14 @@ import pytest
 
 from trio_voice.core.commands import Refusal
 from trio_voice.core.states import (
+    CHANGE_TABLE,
     MIRROR_TABLE,
     REFUSALS,
     RESPONSE_TABLE,
     CallState,
     Cell,
+    ChangeSignal,
+    ChangeState,
     Fault,
     ResponseState,
     Signal,
@@ -92,3 +95,26 @@ def test_only_a_conversation_takes_requests_without_reserve() -> None:
     assert REFUSALS[CallState.GREETING] is Refusal.GREETING_LOCK
     assert REFUSALS[CallState.GOODBYE] is Refusal.HANG_UP_PENDING
     assert {REFUSALS[state] for state in (CallState.LEAVING, CallState.HANGING_UP, CallState.CLOSED)} == {Refusal.CLOSING}
+
+
+SETTLED, WAITING, UPDATING, OPENING, READY = ChangeState
+CHANGES = {  # from the theory: in which states each signal means something
+    ChangeSignal.ASKED_IN_PLACE: {SETTLED: WAITING},
+    ChangeSignal.ASKED_ANEW: {SETTLED: OPENING},
+    ChangeSignal.UPDATE_SENT: {WAITING: UPDATING},
+    ChangeSignal.SESSION_READY: {OPENING: READY},
+    ChangeSignal.SPARE_LOST: {OPENING: OPENING, READY: OPENING},
+    ChangeSignal.SERVING_LOST: {SETTLED: SETTLED, WAITING: OPENING, UPDATING: OPENING, OPENING: OPENING, READY: READY},
+    ChangeSignal.MADE: {UPDATING: SETTLED, READY: SETTLED},
+    ChangeSignal.FAILED: {WAITING: SETTLED, UPDATING: SETTLED, OPENING: SETTLED, READY: SETTLED},
+}
+
+
+@pytest.mark.parametrize(("signal", "state"), list(product(ChangeSignal, ChangeState)))
+def test_each_cell_of_a_change(signal: ChangeSignal, state: ChangeState) -> None:
+    assert CHANGE_TABLE[signal][state] is CHANGES[signal].get(state, Fault.OURS)
+
+
+@pytest.mark.parametrize("state", [state for state in ChangeState if state is not SETTLED])
+def test_every_change_can_fail(state: ChangeState) -> None:
+    assert CHANGE_TABLE[ChangeSignal.FAILED][state] is SETTLED

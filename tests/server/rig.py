@@ -293,6 +293,8 @@ class Rig:
             endpoint=ModelEndpoint(url=MODEL_URL, connect=self.connect),
             session=self.agent.session(SessionSettings(instructions="", model="test")),
             toolbox=self.agent.toolbox,
+            agent_name=self.agent.name,
+            jitter=lambda: 1.0,
             settings=self.settings,
             apology=APOLOGY,
             start_limit_s=self.start_limit_s,

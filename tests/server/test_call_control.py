@@ -12,17 +12,34 @@ from attrs import define, field
 from trio.testing import MockClock
 
 from trio_voice.agent.agent import Agent
-from trio_voice.agent.context import CallContext
+from trio_voice.agent.change import Change
+from trio_voice.agent.context import CallContext, NotSupported
 from trio_voice.agent.tool import tool
-from trio_voice.core.events import Event, HangUpAsked, TextInjected, ToolFinished
+from trio_voice.core.commands import ReportChange
+from trio_voice.core.events import (
+    ChangeAsked,
+    DigitsAsked,
+    Event,
+    FillerAsked,
+    HangUpAsked,
+    JobEnded,
+    JobStarted,
+    TextInjected,
+    ToolFinished,
+    ToolStarted,
+)
 from trio_voice.dialects.base import StreamStarted
+from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.call_control import tools_of_call
+from trio_voice.server.setups import CallSetups, Setup
 from trio_voice.server.tool_threads import ToolThreads
 from trio_voice.server.tools import ToolRunner
 
 STARTED = StreamStarted(
     stream_id="MZ1", call_sid="CA1", account_sid="AC1", parameters={"ticket": "7"}, caller="+4930123", called="+4930456"
 )
+
+SESSION = SessionSettings(instructions="", model="test", voice="marin")
 
 
 @define
@@ -34,6 +51,7 @@ class Shell:
     fed: list[Event] = field(factory=list)
     noted: list[str] = field(factory=list)
     over: bool = False
+    setups: CallSetups = field(factory=lambda: CallSetups(Setup(agent_name="one", session=SESSION, toolbox={})))
 
     @property
     def context(self) -> CallContext:
@@ -45,7 +63,7 @@ class Shell:
 
 
 @asynccontextmanager
-async def a_call() -> AsyncIterator[Shell]:
+async def a_call(no_digits: str | None = None) -> AsyncIterator[Shell]:
     async with trio.open_nursery() as nursery:
         shell = Shell(nursery)
         shell.tools = tools_of_call(
@@ -56,6 +74,9 @@ async def a_call() -> AsyncIterator[Shell]:
             threads=ToolThreads(),
             call_id="c1",
             started=STARTED,
+            setups=shell.setups,
+            said=lambda: [("user", "hello")],
+            no_digits=no_digits,
             limit_s=20.0,
         )
         yield shell
@@ -63,7 +84,9 @@ async def a_call() -> AsyncIterator[Shell]:
 
 def ask(call: CallContext) -> None:
     call.say("Hello.")
+    call.fill("One moment.")
     call.journal("a remark")
+    call.send_dtmf("12#")
     call.hang_up("done")
 
 
@@ -85,7 +108,7 @@ WAYS = pytest.mark.parametrize("way", [from_here, from_a_thread])
 async def test_what_is_asked_becomes_events_and_remarks_in_order(way: Way) -> None:
     async with a_call() as shell:
         await way(lambda: ask(shell.context))
-    assert shell.fed == [TextInjected("Hello."), HangUpAsked("done")]
+    assert shell.fed == [TextInjected("Hello."), FillerAsked("One moment."), DigitsAsked("12#"), HangUpAsked("done")]
     assert shell.noted == ["a remark"]
 
 
@@ -107,7 +130,7 @@ async def test_a_job_runs_in_the_calls_nursery_with_the_calls_context(way: Way) 
     async with a_call() as shell:
         shell.context.data["subject"] = "tea"
         await way(lambda: shell.context.start_job(job))
-    assert shell.fed == [TextInjected("about tea")]
+    assert shell.fed == [JobStarted(1, 60.0), TextInjected("about tea"), JobEnded(1)]
     assert shell.noted == ["job job started", "job job ended"]
 
 
@@ -157,8 +180,56 @@ async def test_r35_what_comes_of_a_tool_and_its_filler_are_events(autojump_clock
         shell.tools.run(toolbox, "t1", "look_up", '{"day":"Monday"}')
         shell.tools.run(toolbox, "t2", "hang_up", "{}")
     assert shell.fed == [
+        ToolStarted("t1", 20.0),
+        ToolStarted("t2", 20.0),
         HangUpAsked("the agent ended the call"),
         ToolFinished("t2", '{"ok":"the call ends when what was said has been heard"}'),
-        TextInjected("One moment."),
+        FillerAsked("One moment."),
         ToolFinished("t1", "+4930123: Monday"),
     ]
+
+
+@WAYS
+async def test_r32_a_change_is_an_event_and_its_end_is_told(way: Way) -> None:
+    made: list[Change] = []
+    async with a_call() as shell:
+        await way(lambda: made.append(shell.context.switch_voice("cedar")))
+        await way(lambda: made.append(shell.context.hand_off(Agent(name="two"))))
+        shell.setups.report(ReportChange(1))
+        shell.setups.report(ReportChange(2, "refused"))
+    first, second = made
+    assert [await first.wait(), await second.wait(), second.failure] == [True, False, "refused"]
+    note = "one has handed this call over to you, two. Say so to the caller in one short sentence and go on."
+    assert shell.fed == [ChangeAsked(1, True), ChangeAsked(2, False, note, reply=True)]
+
+
+@WAYS
+async def test_a_change_of_a_call_that_is_over_is_over_too(way: Way) -> None:
+    made: list[Change] = []
+    async with a_call() as shell:
+        shell.over = True
+        await way(lambda: made.append(shell.context.switch_voice("cedar")))
+        await way(lambda: made.append(shell.context.hand_off(Agent(name="two"))))
+    assert [(each.is_over, each.failure) for each in made] == [(True, "the call is over")] * 2
+    assert shell.fed == []
+
+
+async def test_only_agents_take_calls_over() -> None:
+    async with a_call() as shell:
+        with pytest.raises(TypeError, match=r"hand_off\(\) takes a trio_voice.Agent, not 'billing'"):
+            shell.context.hand_off("billing")  # type: ignore[arg-type] # - that is the mistake
+
+
+async def test_r44_keys_are_refused_where_the_carrier_cannot_press_them() -> None:
+    async with a_call("twilio cannot press keys over a media stream") as shell:
+        with pytest.raises(NotSupported, match="twilio cannot press keys"):
+            shell.context.send_dtmf("1")
+    assert shell.fed == []
+
+
+@WAYS
+async def test_what_was_said_can_be_read(way: Way) -> None:
+    said: list[object] = []
+    async with a_call() as shell:
+        await way(lambda: said.append(shell.context.conversation()))
+    assert said == [[("user", "hello")]]

@@ -19,10 +19,16 @@ from trio_voice.server.jobs import JobRunner
 class Call:
     nursery: trio.Nursery
     notes: list[tuple[float, str]] = field(factory=list)
+    told: list[tuple[int, float | None]] = field(factory=list)
     jobs: JobRunner = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.jobs = JobRunner(self.nursery, lambda text: self.notes.append((trio.current_time(), text)))
+        self.jobs = JobRunner(
+            self.nursery,
+            lambda text: self.notes.append((trio.current_time(), text)),
+            started=lambda job, limit_s: self.told.append((job, limit_s)),
+            ended=lambda job: self.told.append((job, None)),
+        )
 
 
 @asynccontextmanager
@@ -36,6 +42,7 @@ async def test_r28_a_job_runs_beside_and_the_journal_says_so(autojump_clock: Moc
         call.jobs.start(partial(trio.sleep, 7), "assess", 60.0)
         assert call.jobs.running == 1
     assert call.notes == [(0.0, "job assess started"), (7.0, "job assess ended")]
+    assert call.told == [(1, 60.0), (1, None)]
     assert call.jobs.running == 0
 
 

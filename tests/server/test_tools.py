@@ -33,6 +33,7 @@ from trio_voice.core.events import (
     SpeechStarted,
     ToolCalled,
     ToolFinished,
+    ToolStarted,
 )
 from trio_voice.core.settings import CallSettings
 from trio_voice.server.outbox import Outbox
@@ -50,6 +51,7 @@ class Bench:
     most_at_once: int = 8
     control: Asked = field(factory=Asked)
     answers: list[tuple[float, str, str]] = field(factory=list)
+    limits: list[tuple[str, float]] = field(factory=list)
     fillers: list[tuple[float, str]] = field(factory=list)
     runner: ToolRunner = field(init=False)
 
@@ -58,6 +60,7 @@ class Bench:
             nursery=self.nursery,
             context=CallContext(call_id="c1", call_sid="CA1", control=self.control),
             threads=self.threads,
+            started=lambda tool_call_id, limit_s: self.limits.append((tool_call_id, limit_s)),
             finished=lambda tool_call_id, output: self.answers.append((trio.current_time(), tool_call_id, output)),
             say_filler=lambda text: self.fillers.append((trio.current_time(), text)),
             limit_s=20.0,
@@ -493,6 +496,7 @@ class Shell:
             nursery=self.nursery,
             context=CallContext(call_id="c1", call_sid="CA1", control=Asked()),
             threads=ToolThreads(),
+            started=lambda tool_call_id, limit_s: self.feed(ToolStarted(tool_call_id, limit_s)),
             finished=lambda tool_call_id, output: self.feed(ToolFinished(tool_call_id, output)),
             say_filler=lambda text: None,
             limit_s=20.0,

@@ -7,13 +7,22 @@ from collections import defaultdict
 from pathlib import Path
 
 from trio_voice.core import states
-from trio_voice.core.states import MIRROR_TABLE, REFUSALS, RESPONSE_TABLE, Fault, ResponseState, Signal
+from trio_voice.core.states import (
+    CHANGE_TABLE,
+    MIRROR_TABLE,
+    REFUSALS,
+    RESPONSE_TABLE,
+    ChangeSignal,
+    ChangeState,
+    Fault,
+    ResponseState,
+    Signal,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "state-machines.md"
 
 
-def _cell(signal: Signal, state: ResponseState) -> str:
-    cell = RESPONSE_TABLE[signal][state]
+def _cell(cell: ResponseState | ChangeState | Fault, state: ResponseState | ChangeState) -> str:
     if cell is Fault.OURS:
         return "*our fault*"
     if cell is Fault.PEERS:
@@ -24,7 +33,20 @@ def _cell(signal: Signal, state: ResponseState) -> str:
 def _table() -> str:
     head = "| signal | " + " | ".join(state.value for state in ResponseState) + " |"
     rule = "|---" * (len(ResponseState) + 1) + "|"
-    rows = [f"| {signal.value} | " + " | ".join(_cell(signal, state) for state in ResponseState) + " |" for signal in Signal]
+    rows = [
+        f"| {signal.value} | " + " | ".join(_cell(RESPONSE_TABLE[signal][state], state) for state in ResponseState) + " |"
+        for signal in Signal
+    ]
+    return "\n".join([head, rule, *rows])
+
+
+def _changes() -> str:
+    head = "| signal | " + " | ".join(state.value for state in ChangeState) + " |"
+    rule = "|---" * (len(ChangeState) + 1) + "|"
+    rows = [
+        f"| {signal.value} | " + " | ".join(_cell(CHANGE_TABLE[signal][state], state) for state in ChangeState) + " |"
+        for signal in ChangeSignal
+    ]
     return "\n".join([head, rule, *rows])
 
 
@@ -61,6 +83,10 @@ diagram and the tables are its tables.
 {_table()}
 
 With `turns = "model"` this differs: {", ".join(mirrored)} leads to active from every state.
+
+## The change machine, cell by cell
+
+{_changes()}
 
 ## The call machine: what a request for a reply is told
 

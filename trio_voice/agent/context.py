@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
+from trio_voice.agent.change import Change
+
+if TYPE_CHECKING:
+    from trio_voice.agent.agent import Agent
+
 JOB_LIMIT_S = 60.0
+KEEPALIVE_S = 3.0
+DIGITS_PATTERN = r"[0-9*#A-D]+"
 
 
 class CallControl(Protocol):
@@ -19,14 +28,33 @@ class CallControl(Protocol):
     def say(self, text: str) -> None:
         """Have the agent say this soon."""
 
+    def fill(self, text: str) -> None:
+        """Have the agent say this if nobody speaks now."""
+
     def hang_up(self, reason: str) -> None:
         """End the call politely."""
+
+    def switch_voice(self, voice: str) -> Change:
+        """Give the agent another voice."""
+
+    def hand_off(self, agent: Agent) -> Change:
+        """Let another agent go on."""
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys. Raises NotSupported."""
+
+    def conversation(self) -> Sequence[tuple[str, str]]:
+        """What was said so far."""
 
     def journal(self, text: str) -> None:
         """Write a remark into the call's journal."""
 
     def start_job(self, job: Callable[[], Awaitable[object]], name: str, limit_s: float) -> None:
         """Run a job beside the conversation. Raises RuntimeError when the call has too many."""
+
+
+class NotSupported(Exception):  # noqa: N818 - a fact about the carrier, and nobody's error
+    """The call's carrier cannot do what was asked; the text says what and which."""
 
 
 Job = Callable[["CallContext"], Awaitable[object]]
@@ -63,6 +91,73 @@ class CallContext:
         if not text.strip():
             raise ValueError("say() needs a text")
         self._control.say(text)
+
+    def fill(self, text: str) -> None:
+        """Have the agent say this if nobody speaks and nothing is about to be said; else drop it. For "One moment, please".
+
+        Raises ValueError for an empty text.
+        """
+        if not text.strip():
+            raise ValueError("fill() needs a text")
+        self._control.fill(text)
+
+    def switch_voice(self, voice: str) -> Change:
+        """Give the agent another voice, once what is being said has been heard. What is asked to be said after this has it.
+
+        `await change.wait()` tells whether it was made. If the model refuses the voice, the call goes on with the old one, and
+        the model is told so. Raises ValueError for an empty name.
+        """
+        if not voice.strip():
+            raise ValueError("switch_voice() needs the name of a voice")
+        return self._control.switch_voice(voice)
+
+    def hand_off(self, agent: Agent) -> Change:
+        """Let another agent go on with this call, once what is being said has been heard.
+
+        Its instructions, voice and tools hold from its first word on; it knows what was said, and `data` stays as it is. It tells
+        the caller that it has taken over; its greeting is not said. `await change.wait()` tells whether the change was made. If
+        not, the call goes on with the agent that it had, whose model is told so. Raises TypeError for what is no agent.
+        """
+        return self._control.hand_off(agent)
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys on the caller's line, for instance to go through a menu.
+
+        Raises ValueError for what is no key, and NotSupported where the call's carrier cannot do it over a media stream.
+        """
+        if not re.fullmatch(DIGITS_PATTERN, digits):
+            raise ValueError(f"send_dtmf() takes keys out of 0-9, *, # and A-D, not {digits!r}")
+        self._control.send_dtmf(digits)
+
+    def conversation(self) -> Sequence[tuple[str, str]]:
+        """Return what was said so far: the role ("user", "assistant" or "system") and the text, oldest first.
+
+        Of a reply that was interrupted it has what was heard. The caller's words are in it where the model's side writes them
+        down (`model.transcription_model`).
+        """
+        return self._control.conversation()
+
+    @asynccontextmanager
+    async def keepalive(self, text: str, *, every_s: float = KEEPALIVE_S) -> AsyncIterator[None]:
+        """For the time of the block have the agent say something every `every_s` seconds, if nobody else speaks (see `fill`).
+
+        When the block is left, nothing of it is left either: no text is begun after it. Raises ValueError for an empty text.
+        """
+        if not 0 < every_s < math.inf:
+            raise ValueError(f"a keepalive's every_s must be a number of seconds above 0, not {every_s!r}")
+        import trio  # noqa: PLC0415 - importing an agent's names costs next to nothing
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_alive, text, every_s)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _keep_alive(self, text: str, every_s: float) -> None:
+        import trio  # noqa: PLC0415 - see above
+
+        while True:
+            await trio.sleep(every_s)
+            self.fill(text)
 
     def hang_up(self, reason: str) -> None:
         """End the call when what is being said has been heard. `reason` is for the log and the journal."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from trio_voice.core import caller, ending, model, renewal
+from trio_voice.core import caller, ending, model, renewal, switching
 from trio_voice.core import events as e
 from trio_voice.core.commands import Command, Discard, Note, Purpose, Refusal, Refuse
 from trio_voice.core.deadlines import Timer
@@ -31,7 +31,7 @@ __all__ = ["ALREADY_ACTIVE", "CANCEL_NOT_ACTIVE", "NEVER_RETRY", "Call"]
 class Call:
     """One call. `apology` is audio in the call's encoding, played when the model cannot speak any more.
 
-    `marks`: the carrier echoes playback marks. `bytes_per_ms` is 8 for G.711.
+    `comfort`, too, is played while there is no model. `marks`: the carrier echoes playback marks. `bytes_per_ms` is 8 for G.711.
     """
 
     settings: CallSettings = field(factory=CallSettings)
@@ -39,10 +39,11 @@ class Call:
     apology: bytes = b""
     marks: bool = True
     bytes_per_ms: int = 8
+    comfort: bytes = b""
     parts: Parts = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.parts = Parts(self.settings, self.wording, self.apology, self.marks, self.bytes_per_ms)
+        self.parts = Parts(self.settings, self.wording, self.apology, self.marks, self.bytes_per_ms, self.comfort)
 
     def receive(self, event: e.Event, now: float) -> list[Command]:
         """Take one event in and return what is to be done about it, in order.
@@ -114,12 +115,13 @@ def _settle(parts: Parts, now: float) -> None:
     if standing.call is CallState.GREETING and _greeting_is_over(parts):
         standing.call = CallState.CONVERSING
         parts.do(Note("the greeting is over"))
-    if parts.sessions.spare is not None and (standing.session is None or is_quiet(parts)):
+    if parts.sessions.spare is not None and renewal.may_take_over(parts, now):
         renewal.take_over(parts, now)
+    switching.settle(parts, now)
     model.go_on_after_tools(parts, now)
     parts.do(*parts.guard.release(now))
     model.announce_next(parts, now)
-    parts.idle.observe(standing.call is CallState.CONVERSING and is_quiet(parts), now)
+    parts.idle.observe(standing.call is CallState.CONVERSING and is_quiet(parts) and not parts.jobs.running, now)
 
 
 def _greeting_is_over(parts: Parts) -> bool:
@@ -152,6 +154,7 @@ _HANDLERS: Mapping[type[e.Event], Callable[[Parts, Any, float], None]] = {
     e.CallStarted: caller.on_call_started,
     e.PlaybackMarked: caller.on_mark,
     e.DigitPressed: caller.on_digit,
+    e.DigitsAsked: caller.on_digits_asked,
     e.SpeechStarted: caller.on_speech_started,
     e.SpeechStopped: caller.on_speech_stopped,
     e.TurnCommitted: caller.on_turn_committed,
@@ -166,8 +169,15 @@ _HANDLERS: Mapping[type[e.Event], Callable[[Parts, Any, float], None]] = {
     e.ItemTruncated: model.on_item_truncated,
     e.ModelErred: model.on_model_erred,
     e.SendFailed: model.on_send_failed,
+    e.ToolStarted: model.on_tool_started,
     e.ToolFinished: model.on_tool_finished,
+    e.JobStarted: model.on_job_started,
+    e.JobEnded: model.on_job_ended,
+    e.FillerAsked: model.on_filler_asked,
     e.TextInjected: model.on_text_injected,
+    e.ChangeAsked: switching.on_change_asked,
+    e.ChangeApplied: switching.on_change_applied,
+    e.ChangeRefused: switching.on_change_refused,
     e.SessionReady: renewal.on_session_ready,
     e.SessionLost: renewal.on_session_lost,
     e.OutboxOverran: renewal.on_outbox_overran,
@@ -191,11 +201,15 @@ _TIMERS: Mapping[Timer, Callable[[Parts, float], None]] = {
     Timer.BLOCKED: model.at_blocked,
     Timer.RETRY: model.at_retry,
     Timer.TOOL: model.at_tool,
+    Timer.JOB: model.at_job,
     Timer.INJECTED_TEXT: model.at_injected_text,
     Timer.LONGEST_CALL_NOTICE: model.at_longest_call_notice,
     Timer.SESSION_READY: renewal.at_session_ready,
     Timer.RECONNECT: renewal.at_reconnect,
     Timer.SESSION_AGE: renewal.at_session_age,
+    Timer.COMFORT: renewal.at_comfort,
+    Timer.CHANGE: switching.at_change,
+    Timer.WORDS: switching.at_words,
     Timer.HANG_UP_FALLBACK: ending.at_hang_up_fallback,
     Timer.HANG_UP: ending.at_hang_up,
     Timer.LONGEST_CALL: ending.at_longest_call,

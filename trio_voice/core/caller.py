@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from trio_voice.core.commands import AppendAudio, DeleteItem, Discard, InterruptTools, Note, Purpose, Refusal, Refuse
+from trio_voice.core.commands import (
+    AppendAudio,
+    DeleteItem,
+    Discard,
+    InterruptTools,
+    Note,
+    Purpose,
+    Refusal,
+    Refuse,
+    SendDigits,
+)
 from trio_voice.core.cutting import cut_off
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.ending import extend_fallback, keep, may_be_kept
@@ -11,6 +21,7 @@ from trio_voice.core.events import (
     CallerTranscribed,
     CallStarted,
     DigitPressed,
+    DigitsAsked,
     PlaybackMarked,
     SpeechStarted,
     SpeechStopped,
@@ -19,6 +30,7 @@ from trio_voice.core.events import (
 from trio_voice.core.gate import CAN_PASS
 from trio_voice.core.parts import Parts
 from trio_voice.core.playback import Flow
+from trio_voice.core.renewal import comfort_later
 from trio_voice.core.response import Request
 from trio_voice.core.settings import Turns
 from trio_voice.core.states import CallState, TurnState
@@ -38,6 +50,7 @@ def on_call_started(parts: Parts, _event: CallStarted, now: float) -> None:
     deadlines.set(Timer.LONGEST_CALL, now + settings.longest_call_s)
     if settings.longest_call_s > settings.longest_call_notice_s > 0:
         deadlines.set(Timer.LONGEST_CALL_NOTICE, now + settings.longest_call_s - settings.longest_call_notice_s)
+    comfort_later(parts, now)
     parts.do(*parts.sessions.open(now))
 
 
@@ -45,9 +58,9 @@ def on_caller_audio(parts: Parts, event: CallerAudio, now: float) -> bool:
     """Hand a frame on, or keep it while there is no session; True when its level made a barge-in of what was none before."""
     parts.media_at = now
     cut = event.level_dbfs is not None and _hear(parts, event.level_dbfs, now)
-    if parts.standing.session is None:
+    if parts.sessions.keeping:
         parts.sessions.keep(event.audio)
-    else:
+    if parts.standing.session is not None:
         parts.out.append(AppendAudio(parts.standing.session, event.audio))
     return cut
 
@@ -83,12 +96,21 @@ def at_digits(parts: Parts, now: float) -> None:
     parts.ask(Request(Purpose.DIGITS), now)
 
 
+def on_digits_asked(parts: Parts, event: DigitsAsked, _now: float) -> None:
+    """Press keys on the caller's line, unless the call is over."""
+    if parts.standing.call is CallState.LEAVING:
+        parts.do(Discard(Refusal.CLOSING))
+    else:
+        parts.do(SendDigits(event.digits))
+
+
 # --- barge-in
 
 
 def on_speech_started(parts: Parts, _event: SpeechStarted, now: float) -> None:
     """Speech begins, or resumes, a turn, and may be a barge-in."""
     parts.turn.speech_started(now)
+    parts.sessions.spoken()
     parts.gate.denied = _barge_in(parts, now)
     if parts.gate.denied is not None:
         parts.do(Discard(parts.gate.denied))
@@ -165,6 +187,7 @@ def at_calibration(parts: Parts, _now: float) -> None:
 def on_speech_stopped(parts: Parts, event: SpeechStopped, now: float) -> None:
     """The turn is ending, or it was a cough, after which a held reply goes on."""
     parts.gate.denied = None
+    parts.sessions.reported()
     if parts.playback.flow is Flow.HELD:
         _go_on_after_a_cough(parts, event.item_id, now)
     elif not parts.turn.speech_stopped(now):
@@ -215,6 +238,9 @@ def on_caller_transcribed(parts: Parts, event: CallerTranscribed, _now: float) -
     """The words of a turn, for the memory of the conversation."""
     if event.item_id in parts.history:
         parts.history.transcribed(event.item_id, event.text)
+        parts.standing.words_come = parts.standing.words_come or bool(event.text)
+        if not parts.history.awaits_words:
+            parts.deadlines.cancel(Timer.WORDS)
     else:
         parts.do(Discard(Refusal.NOT_COMMITTED))
 

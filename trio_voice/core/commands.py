@@ -26,6 +26,8 @@ class Purpose(Enum):
     DIGITS = "digits"
     FAREWELL = "farewell"
     NOTICE = "notice"
+    HAND_OFF = "hand_off"
+    FILLER = "filler"
 
 
 class Refusal(Enum):
@@ -55,6 +57,7 @@ class Refusal(Enum):
     NOT_COMMITTED = "not_committed"
     MODEL_DECIDES = "model_decides"
     TOO_LATE = "too_late"
+    CHANGING = "changing"
 
 
 @frozen
@@ -101,10 +104,27 @@ class HangUp(Command):
 
 @frozen
 class OpenSession(Command):
-    """Open Realtime session number `session`. A first one has number 1. `delay_s` is a back-off before the attempt."""
+    """Open Realtime session number `session`, with setup number `change` (0: the call's first).
+
+    A first one has number 1. `delay_s` is the longest pause before the attempt: the shell draws one that is at most so long.
+    """
 
     session: int
     delay_s: float = 0.0
+    change: int = 0
+
+
+@frozen
+class UpdateSession(Command):
+    """Give the serving session the settings of setup `change`; comes back as `ChangeApplied` or `ChangeRefused`."""
+
+    session: int
+    change: int
+
+    @property
+    def event_id(self) -> str:
+        """The id of the wire event."""
+        return f"update-{self.change}"
 
 
 @frozen
@@ -221,11 +241,27 @@ class ClearInput(Command):
 
 @frozen
 class RunTool(Command):
-    """Run a tool of the agent; its end comes back as `ToolFinished`."""
+    """Run a tool of the agent that session `session` belongs to; its end comes back as `ToolFinished`."""
 
     tool_call_id: str
     name: str
     arguments: str
+    session: int = 1
+
+
+@frozen
+class ReportChange(Command):
+    """Tell who asked for setup `change` that it serves now, or, with `failure`, why it does not and will not."""
+
+    change: int
+    failure: str | None = None
+
+
+@frozen
+class SendDigits(Command):
+    """Press keys on the caller's line."""
+
+    digits: str
 
 
 @frozen
@@ -266,7 +302,7 @@ class Note(Command):
 def event_id_of(command: Command) -> str | None:
     """The id of the wire event that carries a command to the model; None for those that carry none."""
     match command:
-        case CreateResponse() | CancelResponse() | TruncateItem() | DeleteItem() | AddText() | SendToolResult():
+        case CreateResponse() | CancelResponse() | TruncateItem() | DeleteItem() | AddText() | SendToolResult() | UpdateSession():
             return command.event_id
         case _:
             return None

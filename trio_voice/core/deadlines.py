@@ -32,6 +32,7 @@ class Timer(Enum):
     MARK = "mark"
     PLAYBACK_END = "playback_end"
     TOOL = "tool"
+    JOB = "job"
     DIGITS = "digits"
     INJECTED_TEXT = "injected_text"
     IDLE = "idle"
@@ -43,6 +44,9 @@ class Timer(Enum):
     SESSION_READY = "session_ready"
     RECONNECT = "reconnect"
     SESSION_AGE = "session_age"
+    CHANGE = "change"
+    WORDS = "words"
+    COMFORT = "comfort"
 
 
 _TO_BE_FOUND = -math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_voice.core import switching
 from trio_voice.core.commands import Close, Command, Discard, HangUp, Note, Purpose, Refusal, Refuse
 from trio_voice.core.cutting import cut_off
 from trio_voice.core.deadlines import Timer
@@ -47,6 +48,7 @@ def part(parts: Parts, reason: str, now: float) -> None:
     """End the call once what is being said has been heard. What waited to be said will not be."""
     parts.standing.end_reason = reason
     parts.standing.call = CallState.GOODBYE
+    switching.abandon(parts)
     dropped = [parts.guard.waiting, parts.retries.take(), *parts.announcements.drop()]
     parts.guard.waiting = None
     parts.do(*[_refused(request) for request in dropped if request is not None])

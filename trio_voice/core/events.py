@@ -224,6 +224,21 @@ class ModelErred(ModelEvent):
 
 
 @frozen
+class ChangeApplied(ModelEvent):
+    """The serving session has taken the settings of setup `change`."""
+
+    change: int
+
+
+@frozen
+class ChangeRefused(ModelEvent):
+    """The serving session has not taken the settings of setup `change`; it goes on with those that it had."""
+
+    change: int
+    reason: str
+
+
+@frozen
 class SendFailed(ModelEvent):
     """A command could not be sent to session `session`; `event_id` is the command's `event_id`."""
 
@@ -246,11 +261,62 @@ class HangUpAsked(Event):
 
 
 @frozen
+class ToolStarted(Event):
+    """A tool runs; it answers within `limit_s` seconds from now, or is reported as failed."""
+
+    tool_call_id: str
+    limit_s: float
+
+
+@frozen
 class ToolFinished(Event):
     """A tool returned; `output` is the text for the model (errors are told to the model too)."""
 
     tool_call_id: str
     output: str
+
+
+@frozen
+class JobStarted(Event):
+    """A background job runs beside the conversation, for at most `limit_s` seconds. `job` counts the call's jobs from 1."""
+
+    job: int
+    limit_s: float
+
+
+@frozen
+class JobEnded(Event):
+    """A background job is over, whatever came of it."""
+
+    job: int
+
+
+@frozen
+class ChangeAsked(Event):
+    """The session shall have another voice, or belong to another agent: the setup number `change`, which the shell knows.
+
+    `voice_changes`: it has another voice than the setup before. `note` is told to the model when the change has been made, as a
+    system message; "" is nothing. With `reply` the model is then asked to speak.
+    """
+
+    change: int
+    voice_changes: bool = True
+    note: str = ""
+    reply: bool = False
+
+
+@frozen
+class FillerAsked(Event):
+    """A few words that the agent may say if nobody speaks now: they are worth nothing later."""
+
+    text: str
+
+
+@frozen
+class DigitsAsked(Event):
+    """Keys to press for the caller's line, each one of 0-9, *, #, A-D; only where the carrier can."""
+
+    digits: str
 
 
 @frozen

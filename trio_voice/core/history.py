@@ -18,6 +18,7 @@ LONGEST_TEXT = 4000
 class _Entry:
     role: str
     text: str = ""
+    awaited: bool = False
 
 
 @define
@@ -31,13 +32,14 @@ class History:
 
     def caller_spoke(self, item_id: str) -> None:
         """A turn of the caller's was committed; its words may come later, or never."""
-        self._entry(item_id, "user")
+        self._entry(item_id, "user").awaited = True
 
     def transcribed(self, item_id: str, text: str) -> None:
         """The words of a caller's turn; those of an item that is not in the conversation (any more) are ignored."""
         entry = self._entries.get(item_id)
         if entry is not None:
             entry.text = text[:LONGEST_TEXT]
+            entry.awaited = False
 
     def agent_said(self, item_id: str, text: str, *, final: bool) -> None:
         """A piece of the agent's words, or, when `final`, all of them."""
@@ -47,6 +49,16 @@ class History:
     def noted(self, item_id: str, role: str, text: str) -> None:
         """A message that was put into the conversation as text."""
         self._entry(item_id, role).text = text[:LONGEST_TEXT]
+
+    @property
+    def awaits_words(self) -> bool:
+        """The words of a caller's turn have not come."""
+        return any(entry.awaited for entry in self._entries.values())
+
+    def give_words_up(self) -> None:
+        """Words that have not come will not."""
+        for entry in self._entries.values():
+            entry.awaited = False
 
     def cut(self, item_id: str, heard_ms: int, received_ms: int) -> None:
         """An item was heard only in part: keep that share of its words, to the last whole one."""

@@ -28,8 +28,10 @@ class Lifeline(Enum):
     TURN_ENDING = "the caller's turn is ending"
     REPLY_COMING = "a reply is on its way"
     TOOL_RUNNING = "a tool is running"
+    JOB_RUNNING = "a job is running"
     CALLER_PRESSING_KEYS = "the caller is pressing keys"
     SESSION_OPENING = "a model session is being opened"
+    SESSION_CHANGING = "the model session is being changed"
     THE_CALLERS_TURN = "it is the caller's turn to speak"
 
 
@@ -52,6 +54,9 @@ _BY_TIMER: Mapping[Timer, Lifeline] = {  # in the order in which they are named 
     Timer.INJECTED_TEXT: Lifeline.REPLY_COMING,
     Timer.TOOL: Lifeline.TOOL_RUNNING,
     Timer.DIGITS: Lifeline.CALLER_PRESSING_KEYS,
+    Timer.CHANGE: Lifeline.SESSION_CHANGING,
+    Timer.WORDS: Lifeline.SESSION_CHANGING,
+    Timer.JOB: Lifeline.JOB_RUNNING,
     Timer.RECONNECT: Lifeline.SESSION_OPENING,
     Timer.IDLE: Lifeline.THE_CALLERS_TURN,
 }
@@ -81,5 +86,6 @@ def is_quiet(parts: Parts) -> bool:
         and parts.announcements.next_one is None
         and not parts.playback.speaking
         and not parts.tools.busy
+        and not parts.change.pending
         and not parts.keypad.pressed
     )

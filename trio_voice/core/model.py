@@ -16,9 +16,12 @@ from trio_voice.core.commands import (
 from trio_voice.core.cutting import cut_off, forget_silent_items
 from trio_voice.core.ending import apologise, extend_fallback
 from trio_voice.core.events import (
+    FillerAsked,
     ItemAdded,
     ItemKind,
     ItemTruncated,
+    JobEnded,
+    JobStarted,
     ModelAudio,
     ModelAudioEnded,
     ModelErred,
@@ -30,12 +33,14 @@ from trio_voice.core.events import (
     TextInjected,
     ToolCalled,
     ToolFinished,
+    ToolStarted,
 )
 from trio_voice.core.parts import Parts
 from trio_voice.core.renewal import replace
 from trio_voice.core.response import PASSING, Request
 from trio_voice.core.settings import Turns
 from trio_voice.core.states import CallState, ResponseState, TurnState
+from trio_voice.core.switching import on_update_unsent
 
 NEVER_RETRY = frozenset(
     {
@@ -147,7 +152,7 @@ def on_response_done(parts: Parts, event: ResponseDone, now: float) -> None:
 
 def failed(parts: Parts, asked: Request | None, code: str | None, now: float) -> None:
     """A reply came to nothing: ask again after a while, or end the call politely; never silence."""
-    if parts.standing.call is CallState.LEAVING:
+    if parts.standing.call is CallState.LEAVING or (asked is not None and asked.purpose is Purpose.FILLER):
         return
     if code in NEVER_RETRY or not parts.retries.failed(asked, parts.guard.number, now):
         apologise(parts, f"the model fails: {code or 'no reason given'}", now)
@@ -192,6 +197,7 @@ def on_item_truncated(parts: Parts, event: ItemTruncated, _now: float) -> None:
 
 def on_send_failed(parts: Parts, event: SendFailed, now: float) -> None:
     """A command did not leave: a cancel may be tried again, a request is made again."""
+    on_update_unsent(parts, event.event_id, now)
     asked = parts.guard.unsent(event.event_id, now)
     if asked is not None:
         failed(parts, asked, None, now)
@@ -210,7 +216,13 @@ def on_tool_called(parts: Parts, event: ToolCalled, now: float) -> None:
     elif full:
         _answer_tool(parts, event.tool_call_id, TOO_MANY_TOOLS)
     else:
-        parts.do(RunTool(event.tool_call_id, event.name, event.arguments))
+        parts.do(RunTool(event.tool_call_id, event.name, event.arguments, event.session))
+
+
+def on_tool_started(parts: Parts, event: ToolStarted, now: float) -> None:
+    """A tool has a limit of its own."""
+    if not parts.tools.started(event.tool_call_id, event.limit_s, now):
+        parts.do(Discard(Refusal.TOO_LATE))
 
 
 def on_tool_finished(parts: Parts, event: ToolFinished, _now: float) -> None:
@@ -246,6 +258,36 @@ def at_tool(parts: Parts, now: float) -> None:
         _answer_tool(parts, tool_call_id, TOOL_TOO_SLOW)
 
 
+# --- jobs, and words for those who wait
+
+
+def on_job_started(parts: Parts, event: JobStarted, now: float) -> None:
+    """A job runs: a silence that waits for it is no idle caller's."""
+    parts.jobs.started(event.job, event.limit_s, now)
+
+
+def on_job_ended(parts: Parts, event: JobEnded, _now: float) -> None:
+    """A job is over."""
+    if not parts.jobs.ended(event.job):
+        parts.do(Discard(Refusal.TOO_LATE))
+
+
+def at_job(parts: Parts, now: float) -> None:
+    """The end of a job was not reported."""
+    parts.jobs.give_up(now)
+
+
+def on_filler_asked(parts: Parts, event: FillerAsked, now: float) -> None:
+    """A few words while something takes long: only into a silence, and never later."""
+    refusal = parts.guard.refusal(Purpose.FILLER)
+    if refusal is None and (parts.playback.speaking or parts.guard.waiting or parts.announcements.next_one):
+        refusal = Refusal.RESPONSE_ACTIVE
+    if refusal is not None:
+        parts.do(Refuse(Purpose.FILLER, refusal))
+    else:
+        parts.ask(Request(Purpose.FILLER, parts.wording.filler.format(text=event.text)), now)
+
+
 # --- announcements
 
 
@@ -278,7 +320,7 @@ def announce_next(parts: Parts, now: float) -> None:
 def _announcement_refusal(parts: Parts, now: float) -> Refusal | None:
     """As the guard sees it, and a playback that goes on for longer than a text waits is as good as an active response."""
     refusal = parts.guard.refusal(Purpose.INJECTED_TEXT)
-    if refusal is None and parts.playback.rest_s(now) > parts.settings.injected_text_wait_s:
+    if refusal in (None, Refusal.CHANGING) and parts.playback.rest_s(now) > parts.settings.injected_text_wait_s:
         return Refusal.RESPONSE_ACTIVE
     return refusal
 

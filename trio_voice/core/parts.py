@@ -2,7 +2,7 @@
 
 Each part knows its own rules and nothing of the others. What an event of one means for the others is written in the modules of
 functions beside this one: `cutting` (taking the floor from the agent), `ending` (goodbye, apology, hang-up), `renewal` (the
-model's sessions), `model` (its responses), `caller` (voice, turns, barge-in). `call` dispatches to them.
+model's sessions), `switching` (their changes), `model` (its responses), `caller` (voice, turns, barge-in). `call` dispatches.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from attrs import define, field
 
 from trio_voice.core.announcements import Announcements
+from trio_voice.core.change import SessionChange
 from trio_voice.core.commands import AddText, Command
 from trio_voice.core.deadlines import Deadlines
 from trio_voice.core.gate import BargeInGate
 from trio_voice.core.history import History
 from trio_voice.core.idle import IdleClock
 from trio_voice.core.items import UnheardItems
+from trio_voice.core.jobs import Jobs
 from trio_voice.core.keypad import Keypad
 from trio_voice.core.playback import Playback
 from trio_voice.core.response import Request, ResponseGuard
@@ -29,13 +31,14 @@ from trio_voice.core.turns import CallerTurn
 
 @define
 class Parts:
-    """See the module's text. `apology` is audio in the call's encoding."""
+    """See the module's text. `apology` and `comfort` are audio in the call's encoding."""
 
     settings: CallSettings
     wording: Wording
     apology: bytes
     marks: bool
     bytes_per_ms: int
+    comfort: bytes = b""
     standing: Standing = field(factory=Standing, init=False)
     deadlines: Deadlines = field(factory=Deadlines, init=False)
     guard: ResponseGuard = field(init=False)
@@ -43,7 +46,9 @@ class Parts:
     gate: BargeInGate = field(init=False)
     turn: CallerTurn = field(init=False)
     sessions: Sessions = field(init=False)
+    change: SessionChange = field(init=False)
     tools: ToolCalls = field(init=False)
+    jobs: Jobs = field(init=False)
     retries: Retries = field(init=False)
     announcements: Announcements = field(init=False)
     keypad: Keypad = field(init=False)
@@ -61,7 +66,9 @@ class Parts:
         self.gate = BargeInGate(settings, standing)
         self.turn = CallerTurn(settings, standing, deadlines)
         self.sessions = Sessions(settings, standing, deadlines, self.bytes_per_ms)
+        self.change = SessionChange(settings, standing, deadlines)
         self.tools = ToolCalls(settings, deadlines)
+        self.jobs = Jobs(deadlines)
         self.retries = Retries(settings, deadlines)
         self.announcements = Announcements(settings, deadlines)
         self.keypad = Keypad(settings, deadlines)

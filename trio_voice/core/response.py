@@ -25,6 +25,7 @@ from trio_voice.core.states import (
     REFUSALS,
     RESPONSE_TABLE,
     Cell,
+    ChangeState,
     Fault,
     ResponseState,
     Signal,
@@ -42,10 +43,13 @@ EXEMPT: Mapping[Purpose, Refusal] = {
 }
 """The refusal that does not hold for the very thing that it protects."""
 
-PASSING = frozenset({Refusal.RESPONSE_ACTIVE, Refusal.GREETING_LOCK, Refusal.NO_SESSION, Refusal.CALLER_SPEAKING})
+PASSING = frozenset(
+    {Refusal.RESPONSE_ACTIVE, Refusal.GREETING_LOCK, Refusal.NO_SESSION, Refusal.CALLER_SPEAKING, Refusal.CHANGING}
+)
 """Refusals that pass by themselves: what they refuse may wait."""
 
 _OWN_TIMER = frozenset({Purpose.WATCHDOG, Purpose.IDLE_PROMPT})
+_OF_A_TURN = frozenset({Purpose.TURN, Purpose.WATCHDOG, Purpose.RETRY, Purpose.TOOL_RESULT})
 _ON_A_FLOOR_TAKEN = frozenset({Purpose.GREETING, Purpose.FAREWELL})
 _CALLER_HAS_THE_FLOOR = frozenset({TurnState.SPEAKING, TurnState.ENDING, TurnState.COMMITTING})
 _TIMERS = (Timer.CREATED, Timer.FIRST_AUDIO, Timer.AUDIO_GAP, Timer.DONE, Timer.BLOCKED)
@@ -128,9 +132,17 @@ class ResponseGuard:
             return Refusal.RESPONSE_ACTIVE
         if self.standing.turn in _CALLER_HAS_THE_FLOOR and purpose not in _ON_A_FLOOR_TAKEN:
             return Refusal.CALLER_SPEAKING
+        if self.standing.change is not ChangeState.SETTLED and not self._is_the_old_session_s(purpose):
+            return Refusal.CHANGING
         if not self.standing.calibrated and purpose in _OWN_TIMER:
             return Refusal.NOT_CALIBRATED
         return None
+
+    def _is_the_old_session_s(self, purpose: Purpose) -> bool:
+        """While a new session is coming: a turn that only the serving one has heard, because no words of it are told."""
+        standing = self.standing
+        heard_only_here = standing.turn is TurnState.OWED and not standing.words_come and purpose in _OF_A_TURN
+        return heard_only_here and standing.change in (ChangeState.OPENING, ChangeState.READY)
 
     def verdict(self, response_id: str) -> Refusal | None:
         """Why something that response `response_id` produced must be dropped; None if it is to be used."""

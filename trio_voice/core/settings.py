@@ -120,6 +120,12 @@ class CallSettings:
     """How long before its end the longest call is announced."""
 
     # --- the model's session
+    change_limit_s: float = _seconds(3.0)
+    """How long the model may take to let a session have another voice or agent; then it stays as it was."""
+    words_limit_s: float = _seconds(1.0)
+    """How long a session that is to take over waits for the text of what the caller said last."""
+    comfort_after_s: float = _seconds(1.5)
+    """A caller who hears nothing because there is no session hears a soft sound after this time, and again every so often."""
     session_ready_limit_s: float = _seconds(10.0)
     """How long the opening of a session may take."""
     gap_audio_ms: int = field(default=5000, validator=validators.ge(0))
@@ -149,5 +155,11 @@ class Wording:
     """Shortly before the longest call is over."""
     injected_text: str = 'Say exactly this to the caller, and nothing else: "{text}"'
     """For a text that is to be spoken; {text} stands for it."""
+    hand_off: str = "{before} has handed this call over to you, {after}. Say so to the caller in one short sentence and go on."
+    """Told to an agent who takes a call over; {before} and {after} stand for the two names."""
+    filler: str = 'Say only this to the caller, and nothing else: "{text}"'
+    """For a few words while a tool or a job takes long; {text} stands for them."""
+    change_failed: str = "The change of the voice or the agent could not be made ({reason}). Go on as you are."
+    """Told to the model when a change that was asked for is not made; {reason} stands for why."""
     digits: str = "The caller pressed these keys: {digits}"
     """A message to the model, as the caller; {digits} stands for the keys."""

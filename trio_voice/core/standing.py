@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from trio_voice.core.states import CallState, TurnState
+from trio_voice.core.states import CallState, ChangeState, TurnState
 
 
 @define
@@ -12,11 +12,13 @@ class Standing:
     """Where a call stands.
 
     `session` is the number of the Realtime session that may be talked to; None while there is none. `end_reason` says why the
-    call is ending, while it is.
+    call is ending, while it is. `words_come` says that the caller's words have been told as text in this call.
     """
 
     call: CallState = CallState.CONNECTING
     turn: TurnState = TurnState.QUIET
+    change: ChangeState = ChangeState.SETTLED
     session: int | None = None
     calibrated: bool = False
     end_reason: str = ""
+    words_come: bool = False

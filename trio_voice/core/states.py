@@ -1,7 +1,7 @@
 """The state machines of a call, as tables.
 
-There are three, and every one of them is one variable whose value is a member of an enum. What an event means depends on those
-three values and on the facts beside them (which response, which item, how much was heard), never on a flag.
+There are four, and every one of them is one variable whose value is a member of an enum. What an event means depends on those
+four values and on the facts beside them (which response, which item, how much was heard), never on a flag.
 
 The response machine: may we ask, may we cancel?
 ------------------------------------------------
@@ -56,6 +56,25 @@ The turn machine: what does the caller do?
     ENDING      speech stopped and the turn-end deadline runs; speech that resumes now continues the same turn
     COMMITTING  the turn-end deadline has passed, but the model has not committed the audio yet
     OWED        the turn is committed and a reply is owed; the watchdog runs
+
+The change machine: whose session is it?
+----------------------------------------
+A session may have to become another one: with another voice, or with another agent's instructions and tools. And it may have to
+be replaced as it is, because it was lost or grows old. All four are one mechanism: session n+1 is opened beside session n, is
+told the conversation so far as text, and takes over at a turn boundary, that is when no response is in progress, what was said
+has been heard, and the caller does not speak. What the caller says meanwhile is kept and handed on. Only when the takeover comes
+differs: a session that was lost is replaced at once, an old one in the next silence, and a change is waited for:
+
+    SETTLED     the serving session is as it shall be
+    WAITING     the serving session can be changed as it is, at the next turn boundary
+    UPDATING    session.update has left, session.updated has not come
+    OPENING     session n+1 is being opened with the new setup
+    READY       it is open, and takes over at the next turn boundary
+
+A voice cannot change in a session that has spoken, so a change of voice is made in place only before the first response; a
+change of instructions and tools alone always is. While a change is on its way no reply is asked for: the next one is the new
+agent's, with its tools. (Unless the caller's words are not told to us as text, and a turn is owed: then only the old session has
+heard it, and answers it first.) A change that is refused, or not made within its limit, leaves the old session serving.
 
 What is not in the tables
 -------------------------
@@ -178,3 +197,50 @@ class TurnState(Enum):
     ENDING = "ending"
     COMMITTING = "committing"
     OWED = "owed"
+
+
+class ChangeState(Enum):
+    """See the theory above."""
+
+    __hash__ = object.__hash__  # see deadlines.Timer
+
+    SETTLED = "settled"
+    WAITING = "waiting"
+    UPDATING = "updating"
+    OPENING = "opening"
+    READY = "ready"
+
+
+class ChangeSignal(Enum):
+    """What happens to the change machine."""
+
+    __hash__ = object.__hash__  # see deadlines.Timer
+
+    ASKED_IN_PLACE = "asked, in place"
+    ASKED_ANEW = "asked, in a new session"
+    UPDATE_SENT = "update sent"
+    SESSION_READY = "new session ready"
+    SPARE_LOST = "new session lost"
+    SERVING_LOST = "serving session lost"
+    MADE = "change made"
+    FAILED = "change failed"
+
+
+# fmt: off
+_SET, _WAIT, _UPD, _OPEN, _READY = ChangeState
+_CHANGE_ROWS: Mapping[ChangeSignal, tuple[ChangeState | Fault, ...]] = {
+    #                             SETTLED WAITING UPDATING OPENING READY
+    ChangeSignal.ASKED_IN_PLACE: (_WAIT,  OURS,   OURS,    OURS,   OURS),
+    ChangeSignal.ASKED_ANEW:     (_OPEN,  OURS,   OURS,    OURS,   OURS),
+    ChangeSignal.UPDATE_SENT:    (OURS,   _UPD,   OURS,    OURS,   OURS),
+    ChangeSignal.SESSION_READY:  (OURS,   OURS,   OURS,    _READY, OURS),
+    ChangeSignal.SPARE_LOST:     (OURS,   OURS,   OURS,    _OPEN,  _OPEN),
+    ChangeSignal.SERVING_LOST:   (_SET,   _OPEN,  _OPEN,   _OPEN,  _READY),
+    ChangeSignal.MADE:           (OURS,   OURS,   _SET,    OURS,   _SET),
+    ChangeSignal.FAILED:         (OURS,   _SET,   _SET,    _SET,   _SET),
+}
+# fmt: on
+
+CHANGE_TABLE: Mapping[ChangeSignal, Mapping[ChangeState, ChangeState | Fault]] = {
+    signal: dict(zip(ChangeState, row, strict=True)) for signal, row in _CHANGE_ROWS.items()
+}

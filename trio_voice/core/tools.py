@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.events import ToolCalled
@@ -10,6 +10,8 @@ from trio_voice.core.settings import CallSettings
 
 MOST_AT_ONCE = 32
 REMEMBERED = 64
+LATE_S = 1.0
+"""A tool reports the end of its own time itself; so much later it is taken as lost."""
 
 
 @frozen
@@ -52,6 +54,15 @@ class ToolCalls:
             return False
         self._known = [*self._known, event.tool_call_id][-REMEMBERED:]
         self._running[event.tool_call_id] = ToolCall(event.session, event.name, now + self.settings.tool_limit_s)
+        self._arm()
+        return True
+
+    def started(self, tool_call_id: str, limit_s: float, now: float) -> bool:
+        """A tool runs, with a limit of its own; False when nobody waits for it."""
+        call = self._running.get(tool_call_id)
+        if call is None:
+            return False
+        self._running[tool_call_id] = evolve(call, due_at=now + limit_s + LATE_S)
         self._arm()
         return True
 

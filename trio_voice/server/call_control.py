@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 from attrs import define, field
 
-from trio_voice.agent.context import CallContext
-from trio_voice.core.events import Event, HangUpAsked, TextInjected, ToolFinished
+from trio_voice.agent.agent import Agent
+from trio_voice.agent.change import Change
+from trio_voice.agent.context import CallContext, NotSupported
+from trio_voice.core.events import (
+    ChangeAsked,
+    DigitsAsked,
+    Event,
+    FillerAsked,
+    HangUpAsked,
+    JobEnded,
+    JobStarted,
+    TextInjected,
+    ToolFinished,
+    ToolStarted,
+)
 from trio_voice.dialects.base import StreamStarted
 from trio_voice.server.jobs import JobRunner
+from trio_voice.server.setups import CallSetups
 from trio_voice.server.tool_threads import ToolThreads
 from trio_voice.server.tools import ToolRunner
 
@@ -26,6 +40,11 @@ class LiveControl:
     feed: Callable[[Event], None]
     note: Callable[[str], None]
     jobs: JobRunner
+    setups: CallSetups
+    said: Callable[[], list[tuple[str, str]]]
+    """The conversation so far."""
+    no_digits: str | None
+    """Why no keys can be pressed on this call's line; None: they can."""
     is_over: Callable[[], bool]
     _thread: int = field(factory=threading.get_ident, init=False)
     _trio: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -34,9 +53,35 @@ class LiveControl:
         """Have the agent say this soon."""
         self._do(lambda: self.feed(TextInjected(text)))
 
+    def fill(self, text: str) -> None:
+        """Have the agent say this if nobody speaks now."""
+        self._do(lambda: self.feed(FillerAsked(text)))
+
     def hang_up(self, reason: str) -> None:
         """End the call politely."""
         self._do(lambda: self.feed(HangUpAsked(reason)))
+
+    def switch_voice(self, voice: str) -> Change:
+        """Give the agent another voice."""
+        return self._change(lambda change: self.setups.switch_voice(voice, change))
+
+    def hand_off(self, agent: Agent) -> Change:
+        """Let another agent go on. Raises TypeError."""
+        if not isinstance(agent, Agent):
+            raise TypeError(f"hand_off() takes a trio_voice.Agent, not {agent!r}")
+        return self._change(lambda change: self.setups.hand_off(agent, change))
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys. Raises NotSupported."""
+        if self.no_digits is not None:
+            raise NotSupported(self.no_digits)
+        self._do(lambda: self.feed(DigitsAsked(digits)))
+
+    def conversation(self) -> Sequence[tuple[str, str]]:
+        """What was said so far."""
+        said: list[tuple[str, str]] = []
+        self._do(lambda: said.extend(self.said()))
+        return said
 
     def journal(self, text: str) -> None:
         """Write a remark into the call's journal."""
@@ -46,15 +91,23 @@ class LiveControl:
         """Run a job beside the conversation. Raises RuntimeError when the call has too many."""
         self._do(lambda: self.jobs.start(job, name, limit_s))
 
-    def _do(self, action: Callable[[], None]) -> None:
-        """Act in the call's own thread, at once if this is it."""
+    def _change(self, asked: Callable[[Change], ChangeAsked]) -> Change:
+        change = Change()
+        if not self._do(lambda: self.feed(asked(change))):
+            change.end("the call is over")
+        return change
+
+    def _do(self, action: Callable[[], None]) -> bool:
+        """Act in the call's own thread, at once if this is it; False when the call is over."""
         if threading.get_ident() != self._thread:
             try:
-                trio.from_thread.run_sync(self._do, action, trio_token=self._trio)
+                return trio.from_thread.run_sync(self._do, action, trio_token=self._trio)
             except trio.RunFinishedError:
-                return
-        elif not self.is_over():
-            action()
+                return False
+        if self.is_over():
+            return False
+        action()
+        return True
 
 
 def tools_of_call(
@@ -66,14 +119,23 @@ def tools_of_call(
     threads: ToolThreads,
     call_id: str,
     started: StreamStarted,
+    setups: CallSetups,
+    said: Callable[[], list[tuple[str, str]]],
+    no_digits: str | None,
     limit_s: float,
 ) -> ToolRunner:
     """Make the runner of a call's tools, with the context that they get (`runner.context`) and the call's jobs.
 
-    What comes of a tool is fed as `ToolFinished`, and its filler is said as an injected text. `nursery` is the call's, `threads`
-    are those of all calls.
+    What becomes of a tool is fed as `ToolStarted` and `ToolFinished`, and its filler as `FillerAsked`. `nursery` is the call's,
+    `threads` are those of all calls, `said` tells the conversation so far.
     """
-    control = LiveControl(feed=feed, note=note, jobs=JobRunner(nursery, note), is_over=is_over)
+    jobs = JobRunner(
+        nursery,
+        note,
+        started=lambda job, limit_s: feed(JobStarted(job, limit_s)),
+        ended=lambda job: feed(JobEnded(job)),
+    )
+    control = LiveControl(feed=feed, note=note, jobs=jobs, setups=setups, said=said, no_digits=no_digits, is_over=is_over)
     context = CallContext(
         call_id=call_id,
         call_sid=started.call_sid,
@@ -87,6 +149,7 @@ def tools_of_call(
         context=context,
         threads=threads,
         finished=lambda tool_call_id, output: feed(ToolFinished(tool_call_id, output)),
-        say_filler=lambda text: feed(TextInjected(text)),
+        started=lambda tool_call_id, its_limit_s: feed(ToolStarted(tool_call_id, its_limit_s)),
+        say_filler=lambda text: feed(FillerAsked(text)),
         limit_s=limit_s,
     )

@@ -15,6 +15,7 @@ If the state machine fails again, the call is closed hard. No other call notices
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ from trio_voice.server.call_watch import CallFacts, CallWatcher, Listener, Watch
 from trio_voice.server.model import ModelEndpoint, ModelSession
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
+from trio_voice.server.setups import CallSetups, Setup
 from trio_voice.server.tool_threads import ToolThreads
 from trio_voice.server.tools import ToolRunner
 from trio_voice.server.websocket import MessageSocket, SocketClosed
@@ -93,10 +95,15 @@ class CallPlan:
     session: SessionSettings
     toolbox: Mapping[str, Tool] = field(factory=dict)
     """The tools that the session declares, by their names."""
+    agent_name: str = "the agent"
     threads: ToolThreads = field(factory=ToolThreads)
     settings: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
     apology: bytes = b""
+    comfort: bytes = b""
+    """A soft sound for a caller who waits for a model, mu-law."""
+    jitter: Callable[[], float] = random.random
+    """Draws a number from 0 to 1: how much of a back-off's second half is waited, so that calls do not come back all at once."""
     version: str = "0"
     keep_audio: bool = False
     start_limit_s: float = 10.0
@@ -130,6 +137,7 @@ class CallRunner:
     _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
     _nursery: trio.Nursery = field(init=False)
     _tools: ToolRunner = field(init=False)
+    _setups: CallSetups = field(init=False)
     _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _alarm_at: float = field(default=math.inf, init=False)
     _events: deque[Event] = field(factory=deque, init=False)
@@ -139,7 +147,9 @@ class CallRunner:
 
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
-        self.call = Call(plan.settings, plan.wording, plan.apology, marks)
+        self.call = Call(plan.settings, plan.wording, plan.apology, marks, comfort=plan.comfort)
+        first = Setup(agent_name=plan.agent_name, session=plan.session, toolbox=plan.toolbox)
+        self._setups = CallSetups(first, plan.wording)
         self._journal = JournalWriter(plan.keep_audio)
         facts = CallFacts(self.call_id, self.started.call_sid, self.dialect.name)
         self._watchers = [watch(facts) for watch in plan.watches]
@@ -158,6 +168,7 @@ class CallRunner:
                     wording=plan.wording,
                     marks=marks,
                     apology=plan.apology,
+                    comfort=plan.comfort,
                 )
             )
         )
@@ -191,6 +202,11 @@ class CallRunner:
             threads=self.plan.threads,
             call_id=self.call_id,
             started=self.started,
+            setups=self._setups,
+            said=self.call.parts.history.seed,
+            no_digits=None
+            if self.dialect.capabilities.dtmf_out
+            else f"{self.dialect.name} cannot press keys over a media stream",
             limit_s=self.plan.settings.tool_limit_s,
         )
 
@@ -366,9 +382,10 @@ class CallRunner:
         self._outbox.close_after(reason=command.reason)
 
     def _open_session(self, command: c.OpenSession) -> None:
-        session = ModelSession(command.session, self.plan.endpoint, self.plan.session, self.feed)
+        setup = self._setups.opened(command.session, command.change)
+        session = ModelSession(command.session, self.plan.endpoint, setup.session, self.feed)
         self._sessions[command.session] = session
-        self._start("model session", self._run_session, session, command.delay_s)
+        self._start("model session", self._run_session, session, command.delay_s * (1 + self.plan.jitter()) / 2)
 
     async def _run_session(self, session: ModelSession, delay_s: float) -> None:
         try:
@@ -381,6 +398,15 @@ class CallRunner:
         if session is not None:
             session.close()
 
+    def _update_session(self, command: c.UpdateSession) -> None:
+        session = self._sessions.get(command.session)
+        settings = self._setups.updated(command.session, command.change).session
+        if session is None or not session.update(settings, command.change, command.event_id):
+            self.feed(SendFailed(command.session, command.event_id))
+
+    def _report_change(self, command: c.ReportChange) -> None:
+        self._setups.report(command)
+
     def _tell_model(self, command: Any) -> None:
         session = self._sessions.get(command.session)
         if session is None or not session.send(command):
@@ -389,7 +415,7 @@ class CallRunner:
                 self.feed(SendFailed(command.session, event_id))
 
     def _run_tool(self, command: c.RunTool) -> None:
-        self._tools.run(self.plan.toolbox, command.tool_call_id, command.name, command.arguments)
+        self._tools.run(self._setups.toolbox(command.session), command.tool_call_id, command.name, command.arguments)
 
     def _interrupt_tools(self, command: c.InterruptTools) -> None:
         self._tools.barge_in()
@@ -414,10 +440,13 @@ _FRAMES = frozenset({CallerAudio, ModelAudio, c.AppendAudio, c.PlayAudio})
 _PERFORM: Mapping[type[c.Command], Callable[[CallRunner, Any], None]] = {
     c.PlayAudio: CallRunner._play,
     c.SendMark: CallRunner._play,
+    c.SendDigits: CallRunner._play,
     c.ClearPlayback: CallRunner._clear,
     c.HangUp: CallRunner._hang_up,
     c.OpenSession: CallRunner._open_session,
     c.CloseSession: CallRunner._close_session,
+    c.UpdateSession: CallRunner._update_session,
+    c.ReportChange: CallRunner._report_change,
     c.AppendAudio: CallRunner._tell_model,
     c.CreateResponse: CallRunner._tell_model,
     c.CancelResponse: CallRunner._tell_model,

@@ -18,23 +18,28 @@ MOST_AT_ONCE = 8
 
 @define(eq=False)
 class JobRunner:
-    """The jobs of one call; `note` writes a remark into its journal."""
+    """The jobs of one call; `note` writes a remark into its journal, `started` and `ended` are told their numbers, from 1."""
 
     nursery: trio.Nursery
     note: Callable[[str], None]
+    started: Callable[[int, float], None]
+    ended: Callable[[int], None]
     most_at_once: int = MOST_AT_ONCE
     running: int = field(default=0, init=False)
     """How many have not ended."""
+    _number: int = field(default=0, init=False)
 
     def start(self, job: Callable[[], Awaitable[object]], name: str, limit_s: float) -> None:
         """Start a job. Raises RuntimeError when there are too many."""
         if self.running >= self.most_at_once:
             raise RuntimeError(f"the call has {self.running} jobs already, and {name} was not started")
         self.running += 1
+        self._number += 1
         self.note(f"job {name} started")
-        self.nursery.start_soon(self._live, job, name, limit_s)
+        self.started(self._number, limit_s)
+        self.nursery.start_soon(self._live, job, self._number, name, limit_s)
 
-    async def _live(self, job: Callable[[], Awaitable[object]], name: str, limit_s: float) -> None:
+    async def _live(self, job: Callable[[], Awaitable[object]], number: int, name: str, limit_s: float) -> None:
         outcome = "ended"
         try:
             with trio.move_on_after(limit_s) as scope:
@@ -49,3 +54,4 @@ class JobRunner:
             self.running -= 1
         if not self.nursery.cancel_scope.cancel_called:  # else the call, and its journal, are over
             self.note(f"job {name} {outcome}")
+            self.ended(number)

@@ -18,7 +18,17 @@ from attrs import define, evolve, field, frozen
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
 from trio_voice.core.commands import AppendAudio, Command, event_id_of
-from trio_voice.core.events import Event, ModelAudio, ModelErred, OutboxOverran, SendFailed, SessionLost, SessionReady
+from trio_voice.core.events import (
+    ChangeApplied,
+    ChangeRefused,
+    Event,
+    ModelAudio,
+    ModelErred,
+    OutboxOverran,
+    SendFailed,
+    SessionLost,
+    SessionReady,
+)
 from trio_voice.errors import RemoteProtocolError
 from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, encode
 from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is_retryable
@@ -34,6 +44,7 @@ LAST_WORDS_LIMIT_S = 1.0
 """How long a session that ends may take to send what waits, and to be read to its end."""
 MUST_MATCH = ("session.audio.input.format", "session.audio.output.format", "session.audio.input.turn_detection")
 """Settings without which a call would be noise, or out of our hands. Other differences are logged."""
+_VOICE = "session.audio.output.voice"
 _AWAITED = {SessionCreated: "session.created", SessionUpdated: "session.updated"}
 Agreed = TypeVar("Agreed", SessionCreated, SessionUpdated)
 Feed = Callable[[Event], None]
@@ -45,6 +56,15 @@ class SessionRefused(Exception):  # noqa: N818 - a fact in the past tense, like 
     def __init__(self, sentence: str, *, retryable: bool) -> None:
         super().__init__(sentence)
         self.retryable = retryable
+
+
+@frozen
+class _Update:
+    """New settings that the model was given and has not answered."""
+
+    change: int
+    event_id: str
+    settings: SessionSettings
 
 
 class Connect(Protocol):
@@ -82,6 +102,7 @@ class ModelSession:
     _transcoder: Transcoder | None = field(init=False)
     _closing: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
+    _update: _Update | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._transcoder = transcoder(self.settings.input_format, self.settings.output_format)
@@ -95,6 +116,19 @@ class ModelSession:
                 command = evolve(command, audio=self._transcoder.to_model(command.audio))
             return self._outbox.put(encode(command), droppable=True)
         return self._outbox.put(encode(command), event_id=event_id_of(command))
+
+    def update(self, settings: SessionSettings, change: int, event_id: str) -> bool:
+        """Give the session other settings; `ChangeApplied` or `ChangeRefused` tells what came of it. False: there is no socket.
+
+        A voice that stays is not sent again: a session that has spoken refuses the whole update for it.
+        """
+        if self._outbox is None:
+            return False
+        if settings.voice == self.settings.voice:
+            self._update = _Update(change, event_id, evolve(settings, voice=None))
+        else:
+            self._update = _Update(change, event_id, settings)
+        return self._outbox.put(session_update(self._update.settings, event_id), event_id=event_id)
 
     def close(self) -> None:
         """End the session; nothing of it is reported any more. What waits still leaves, for a moment."""
@@ -188,8 +222,35 @@ class ModelSession:
                         self._tell(_with_level(fact))
                     elif isinstance(fact, Event):
                         self._tell(fact)
+                        self._look_for_a_refusal(fact)
+                    elif isinstance(fact, SessionUpdated):
+                        self._updated(fact)
         except (SocketClosed, RemoteProtocolError) as error:
             return self._lost(error)
+
+    def _updated(self, fact: SessionUpdated) -> None:
+        """Compare what the model applied with what it was given. Raises RemoteProtocolError if the call would become noise."""
+        update, self._update = self._update, None
+        if update is None:
+            return
+        differences = echo_differences(update.settings, fact.session_object)
+        wrong = [sentence for sentence in differences if sentence.startswith(MUST_MATCH)]
+        if wrong:
+            raise RemoteProtocolError("an update changed more than it should: " + "; ".join(wrong))
+        unheard = [sentence for sentence in differences if sentence.startswith(_VOICE)]
+        if unheard:
+            self._tell(ChangeRefused(self.number, update.change, unheard[0]))
+            return
+        if differences:
+            log.warning("the model applied other settings", session=self.number, differences=differences)
+        self.settings = evolve(update.settings, voice=update.settings.voice or self.settings.voice)
+        self._tell(ChangeApplied(self.number, update.change))
+
+    def _look_for_a_refusal(self, fact: Event) -> None:
+        update = self._update
+        if update is not None and isinstance(fact, ModelErred) and fact.event_id == update.event_id:
+            self._update = None
+            self._tell(ChangeRefused(self.number, update.change, f"the model refused: {fact.message}"))
 
     def _lost(self, error: SocketClosed | RemoteProtocolError) -> SessionLost:
         if isinstance(error, RemoteProtocolError):

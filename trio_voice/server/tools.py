@@ -51,11 +51,15 @@ class _Run:
 
 @define(eq=False, kw_only=True)
 class ToolRunner:
-    """The tools of one call. `finished(tool_call_id, output)` and `say_filler(text)` are plain functions that do not raise."""
+    """The tools of one call.
+
+    `started(tool_call_id, limit_s)`, `finished(tool_call_id, output)` and `say_filler(text)` are plain functions; none raises.
+    """
 
     nursery: trio.Nursery
     context: CallContext
     threads: ToolThreads
+    started: Callable[[str, float], None]
     finished: Callable[[str, str], None]
     say_filler: Callable[[str], None]
     limit_s: float
@@ -79,6 +83,7 @@ class ToolRunner:
         limit_s = self.limit_s if tool.timeout_s is None else tool.timeout_s
         run = _Run(tool_call_id, tool, limit_s, trio.CancelScope(deadline=trio.current_time() + limit_s))
         self._runs[tool_call_id] = run
+        self.started(tool_call_id, limit_s)
         self.nursery.start_soon(self._live, run, arguments)
 
     def barge_in(self) -> None:

@@ -3,7 +3,7 @@
 The first line is the header:
 
     {"journal": 1, "call_id": ..., "call_sid": ..., "started_at": ISO 8601, "version": ..., "settings": {...}, "wording": {...},
-     "marks": true, "bytes_per_ms": 8, "apology": {...}}
+     "marks": true, "bytes_per_ms": 8, "apology": {...}, "comfort": {...}}
 
 Every other line has `t`, the seconds since the call began (exactly the `now` that the state machine was told), and one of
 
@@ -58,6 +58,7 @@ class Header:
     marks: bool = True
     bytes_per_ms: int = 8
     apology: bytes = b""
+    comfort: bytes = b""
 
 
 def _by_name(module: object, base: type) -> dict[str, type[Any]]:

@@ -162,9 +162,9 @@ def read_header(line: str) -> Header:
         raise UserError(f"the journal has format {found}, this version reads up to {FORMAT}: install a newer trio-voice")
     try:
         fields = msgspec.json.decode(line, type=dict[str, Any])
-        if "apology" in fields:
-            apology = msgspec.convert(fields["apology"], _Audio)
-            fields["apology"] = apology.content(b"")
+        for name in ("apology", "comfort"):
+            if name in fields:
+                fields[name] = msgspec.convert(fields[name], _Audio).content(b"")
         return msgspec.convert(fields, Header)
     except _UNREADABLE as error:
         raise UserError(f"the journal's header cannot be read: {_told(error)}") from None

@@ -77,7 +77,7 @@ class Replayed:
 
 def call_from(header: Header) -> Call:
     """A fresh call as it was when the journal began."""
-    return Call(header.settings, header.wording, header.apology, header.marks, header.bytes_per_ms)
+    return Call(header.settings, header.wording, header.apology, header.marks, header.bytes_per_ms, header.comfort)
 
 
 def replay(journal: JournalReader, until_s: float | None = None) -> Replayed:
