@@ -22,12 +22,13 @@ def make_admission(settings: Settings, *, api_token: str, draining: trio.Event) 
     """Make the doorkeeper. Processes with the same API token take each other's call tokens."""
     server = settings.server
     public_url = None if server.public_url is None else server.public_url.rstrip("/")
+    used = server.calls_folder / ".used-call-tokens" if server.workers > 1 else None
     return Admission(
         max_calls=server.max_calls,
         access=media_access(settings),
         proof=Proof(public_url, settings.credentials.twilio_auth_tokens),
         rate=RateLimit(server.calls_per_minute),
-        tokens=CallTokens(server.call_token_limit_s, hmac.digest(api_token.encode(), b"call tokens", "sha256")),
+        tokens=CallTokens(server.call_token_limit_s, hmac.digest(api_token.encode(), b"call tokens", "sha256"), used_folder=used),
         draining=draining,
     )
 

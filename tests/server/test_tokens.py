@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+import structlog
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +97,34 @@ def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
         world.tokens.use(token)
     assert [world.fault(token) for token in made] == [None, TokenFault.USED, TokenFault.USED]
     assert "key" not in repr(world.tokens).replace("_MISSING", "")
+
+
+def test_r40_of_several_processes_one_uses_a_token(tmp_path: Path) -> None:
+    world = World()
+    one, two = (CallTokens(60.0, b"key", lambda: world.now, tmp_path / "used") for _ in range(2))
+    token, another = one.issue(Issuer.API), one.issue(Issuer.API)
+    two.find(token)
+    one.find(token)
+    two.use(token)
+    with pytest.raises(TokenRefused, match="was used before"):
+        one.use(token)
+    one.use(another)
+    assert (tmp_path / "used").stat().st_mode & 0o777 == 0o700
+
+
+def test_words_of_expired_tokens_are_removed(tmp_path: Path) -> None:
+    tokens = CallTokens(60.0, used_folder=tmp_path)
+    (tmp_path / "old").touch()
+    os.utime(tmp_path / "old", (0, 0))
+    (tmp_path / "new").touch()
+    tokens.use(tokens.issue(Issuer.API))
+    assert not (tmp_path / "old").exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_disk_that_takes_nothing_keeps_no_caller_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    tokens = CallTokens(60.0, used_folder=tmp_path / "file" / "folder")
+    with structlog.testing.capture_logs() as logs:
+        tokens.use(tokens.issue(Issuer.API))
+    assert [line["reason"] for line in logs] == ["Not a directory"]

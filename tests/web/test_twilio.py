@@ -21,6 +21,7 @@ from tests.web.asgi_client import Answer, get
 from trio_voice.server.admission import Admission, EntryFault, MediaAccess, Proof
 from trio_voice.server.directory import CallDirectory, LiveCall
 from trio_voice.server.rates import RateLimit
+from trio_voice.server.tokens import Issuer
 from trio_voice.server.twilio_signature import twilio_signature
 from trio_voice.web.answers import error_answer
 from trio_voice.web.twilio import UNTRUSTED, TwilioWebhooks
@@ -84,7 +85,7 @@ async def test_a_call_is_connected_to_a_stream_with_a_token_of_its_own() -> None
     root = response(await world.post("/twilio/voice?tenant=a%26b"))
     connect, say = root
     (stream,) = connect
-    assert (connect.tag, connect.get("action"), say.tag) == ("Connect", "/twilio/after", "Say")
+    assert (connect.tag, say.tag) == ("Connect", "Say")
     assert stream.get("statusCallback") == "https://voice.example.com/twilio/status"
     url = stream.get("url") or ""
     assert re.fullmatch(r"wss://voice\.example\.com/media/twilio/[\w-]{60}", url)
@@ -93,6 +94,7 @@ async def test_a_call_is_connected_to_a_stream_with_a_token_of_its_own() -> None
         "to": "+18005551212",
         "tenant": "a&b",
     }
+    assert connect.get("action") == f"/twilio/after?token={url.rpartition('/')[2]}"
     ticket = world.admission.tokens.find(url.rpartition("/")[2])
     assert ticket.opens("CA1")
     assert not ticket.opens("CA2")
@@ -135,6 +137,19 @@ async def test_after_its_stream_a_call_is_hung_up_and_one_that_had_none_hears_wh
         world.admission.note_answered("CA1")
         assert [verb.tag for verb in response(await world.post("/twilio/after"))] == ["Hangup"]
     assert [line["event"] for line in logs] == ["a call had no stream"]
+
+
+async def test_a_call_that_another_worker_answered_is_hung_up_too(tmp_path: Path) -> None:
+    here, there = World(), World()
+    for world in (here, there):
+        world.admission.tokens.key, world.admission.tokens.used_folder = b"key", tmp_path
+    token = here.admission.tokens.issue(Issuer.WEBHOOK, "CA1")
+    target = f"/twilio/after?token={token}"
+    assert response(await here.post(target))[0].tag == "Say"
+    there.admission.tokens.use(token)
+    assert [verb.tag for verb in response(await here.post(target))] == ["Hangup"]
+    # Where it was used, what became of the call is known better.
+    assert response(await there.post(target))[0].tag == "Say"
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,10 @@ class Admission:
             fault = self.proof.fault(headers, target, websocket=True)
             if fault is not None:
                 return self.refuse(fault)  # the token is still good: whoever has read it in some log must not use it up
-        self.tokens.use(token)
+        try:
+            self.tokens.use(token)
+        except TokenRefused as error:
+            return self.refuse(_OF_TOKENS[error.fault])
         return Admitted(ticket)
 
     def _without_token(self, dialect: str, target: str, remote: str, headers: Mapping[str, str]) -> Admitted | Refused:
@@ -191,9 +194,9 @@ class Admission:
         while len(self._answered) > REMEMBERED_CALLS:
             self._answered.popitem(last=False)
 
-    def was_answered(self, call_sid: str) -> bool:
-        """Tell whether a call had its stream."""
-        return call_sid in self._answered
+    def was_answered(self, call_sid: str, token: str = "") -> bool:
+        """Tell whether a call had its stream, here or, as its token tells, in another process."""
+        return call_sid in self._answered or self.tokens.was_used_elsewhere(token)
 
 
 _OF_TOKENS: Mapping[TokenFault, EntryFault] = {

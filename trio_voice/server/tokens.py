@@ -3,7 +3,7 @@
 A token is made when a carrier's webhook is answered (or when somebody with the server's own token asks for one) and comes back
 in the path of the stream's upgrade, so that a stranger is refused before there is a stream. It is signed and says itself what it
 was made for, so that the stream may come to another process of the same server than the webhook did. That it was used is
-remembered in the process that it was used in.
+remembered; several processes leave word of it for each other in a folder.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
+import structlog
 from attrs import define, field, frozen
 
 from trio_voice.errors import RemoteProtocolError
 
+log = structlog.get_logger(__name__)
+
+WORD_LIMIT_S: Final = 24 * 3600.0
+"""How long a word of a used token is kept: a carrier asks at the end of a long call what comes next."""
+TIDY_EVERY: Final = 256
+"""After so many used tokens the words that were left of expired ones are removed."""
 REMEMBERED: Final = 65_536
 """So many tokens are remembered that were used: more than can be made within their life."""
 _FACTS: Final = struct.Struct(">12sdB8s")
@@ -87,6 +96,8 @@ class CallTokens:
     """What signs them; all processes of one server have the same."""
     clock: Callable[[], float] = time.time
     """Seconds, the same for all processes of one server."""
+    used_folder: Path | None = None
+    """Where the processes of one server leave word of used tokens for each other; None: there is one process."""
     _open: OrderedDict[str, Ticket] = field(factory=OrderedDict, init=False)
     _used: OrderedDict[str, None] = field(factory=OrderedDict, init=False)
 
@@ -116,11 +127,45 @@ class CallTokens:
         return ticket
 
     def use(self, token: str) -> None:
-        """Use a token up that was found just now."""
+        """Use a token up that was found just now. Raises TokenRefused when another process was faster."""
         self._open.pop(token, None)
+        if self.used_folder is not None and not self._first_to_use(token, self.used_folder):
+            raise TokenRefused(TokenFault.USED)
         self._used[token] = None
         while len(self._used) > REMEMBERED:
             self._used.popitem(last=False)
+
+    def _first_to_use(self, token: str, folder: Path) -> bool:
+        """Leave word that the token is used; False: somebody has. A disk that takes nothing must not keep callers out."""
+        if not len(self._used) % TIDY_EVERY:
+            self._tidy(folder)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._word(token, folder).touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            log.warning("used call tokens cannot be told to the other workers", reason=error.strerror or str(error))
+        return True
+
+    def was_used_elsewhere(self, token: str) -> bool:
+        """Tell whether another process has used a token."""
+        if self.used_folder is None or token in self._used:
+            return False
+        try:
+            return self._word(token, self.used_folder).exists()
+        except OSError:
+            return False
+
+    @staticmethod
+    def _word(token: str, folder: Path) -> Path:
+        return folder / hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def _tidy(self, folder: Path) -> None:
+        with suppress(OSError):
+            for path in folder.iterdir():
+                if path.stat().st_mtime < time.time() - WORD_LIMIT_S:
+                    path.unlink(missing_ok=True)
 
     @property
     def pending(self) -> int:

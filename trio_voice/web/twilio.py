@@ -76,12 +76,12 @@ class TwilioWebhooks:
             return _twiml('<Reject reason="busy"/>')
         token = self.admission.tokens.issue(Issuer.WEBHOOK, call_sid)
         log.info("a call comes in", call_sid=call_sid, caller=mask_number(form.get("From", "")))
-        return _twiml(self._connect(request, form, f"{self.media_base}{MEDIA_PATH}twilio/{token}"))
+        return _twiml(self._connect(request, form, token))
 
     async def after(self, request: Request) -> Response:
         """The stream is over: hang up, after a sentence if the call never had one."""
         form = await self._form(request)
-        if self.admission.was_answered(_call_sid(form)):
+        if self.admission.was_answered(_call_sid(form), request.query_params.get("token", "")):
             return _twiml("<Hangup/>")
         log.warning("a call had no stream", call_sid=form["CallSid"])
         return _twiml(f"<Say>{escape(self.sorry)}</Say><Hangup/>")
@@ -96,17 +96,18 @@ class TwilioWebhooks:
             log.info("the carrier reports", call_sid=call_sid, status=event[:40])
         return Response(status_code=204)
 
-    def _connect(self, request: Request, form: Form, stream_url: str) -> str:
+    def _connect(self, request: Request, form: Form, token: str) -> str:
         wanted = [("from", form.get("From", "")), ("to", form.get("To", "")), *request.query_params.multi_items()]
         parameters = "".join(
             f"<Parameter name={quoteattr(name)} value={quoteattr(value)}/>"
             for name, value in dict(wanted).items()
             if name and value and len(name) + len(value) < PARAMETER_LIMIT and _is_xml(name + value)
         )
-        stream = f'<Stream url={quoteattr(stream_url)} statusCallback="{self._public}{self.path}/status">{parameters}</Stream>'
+        url, callback = f"{self.media_base}{MEDIA_PATH}twilio/{token}", f"{self._public}{self.path}/status"
+        stream = f"<Stream url={quoteattr(url)} statusCallback={quoteattr(callback)}>{parameters}</Stream>"
         # The verb behind it is for carriers with TwiML of their own that do not know `action`.
         after = f"<Say>{escape(self.sorry)}</Say>"
-        return f'<Connect action="{self.path}/after">{stream}</Connect>{after}'
+        return f"<Connect action={quoteattr(f'{self.path}/after?token={token}')}>{stream}</Connect>{after}"
 
     @property
     def _public(self) -> str:
