@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import structlog
 import trio
-from attrs import evolve
+from attrs import define, evolve
 
 from trio_voice.agent_file import load_agent
 from trio_voice.banner import addresses, banner
@@ -168,7 +168,7 @@ async def run_server(
         metrics = Metrics(directory, admission, about.version)
         admission.on_refusal = metrics.count_refusal
         nursery.start_soon(metrics.measure_lag)
-        manager = ServiceManager.found(os.environ)
+        manager = ServiceManager() if order is not None else ServiceManager.found(os.environ)  # a worker's parent tells
         nursery.start_soon(manager.keep_alive)
         watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
         if settings.access.base_url is not None:  # the embedded model is this process
@@ -231,14 +231,32 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
             def order(number: int, ready: int) -> Order:
                 return Order(number=number, wanted=wanted, port=port, token=token, model_url=own_model, ready=ready)
 
-            workers = Workers(server.workers, order, server.drain_limit_s)
+            workers, manager = Workers(server.workers, order, server.drain_limit_s), ServiceManager.found(os.environ)
+            nursery.start_soon(manager.keep_alive)
             async with trio.open_nursery() as running:
-                await running.start(workers.run, signals)
+                await running.start(workers.run, _Telling(signals, manager))
                 stack.enter_context(run_file(server.calls_folder, url=own_url, token=token, tell=hints.append))
                 if not workers.told_to_end:
                     about = _about(settings, media_urls)
                     say("\n".join([banner(settings, about, own_url, token, voice, workers=server.workers), *hints]))
+                    manager.ready(f"answers calls on {own_url} with {server.workers} workers")
             nursery.cancel_scope.cancel()
+
+
+@define
+class _Telling:
+    """Signals, of which the service manager is told: they begin the end."""
+
+    _signals: AsyncIterator[int]
+    _manager: ServiceManager
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return self
+
+    async def __anext__(self) -> int:
+        number = await anext(self._signals)
+        self._manager.ending()
+        return number
 
 
 def the_token(settings: Settings) -> str:
