@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import frozen
 from starlette.types import ASGIApp
 
 from tests.web.asgi_client import Answer, get
@@ -20,12 +21,35 @@ from trio_voice.web.access import COOKIE
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.console import FILES, ConsolePlan
 from trio_voice.web.headers import SECURITY_HEADERS
+from trio_voice.web.past_calls import PastCallsFailedError, PastCallsQuery
 
 WITH_COOKIE = {"Cookie": f"{COOKIE}=the-token"}
 LOCAL = {"Host": "localhost:8080"}
 
 
-def app_with(folder: Path, *, is_local: bool = False, directory: CallDirectory | None = None, console: bool = True) -> ASGIApp:
+@frozen
+class Records:
+    """Records that can be read, or cannot."""
+
+    rows: list[dict[str, Any]] | None
+
+    async def listed(self, query: PastCallsQuery) -> list[dict[str, Any]]:
+        if self.rows is None:
+            raise PastCallsFailedError("the disk is full")
+        return self.rows
+
+    async def found(self, name: str) -> None:
+        raise AssertionError("nobody asks for it")
+
+
+def app_with(
+    folder: Path,
+    *,
+    is_local: bool = False,
+    directory: CallDirectory | None = None,
+    console: bool = True,
+    records: Records | None = None,
+) -> ASGIApp:
     plan = ConsolePlan(calls_folder=folder, settings={"server": {"port": {"value": 8080}}}, is_local=is_local)
     return create_app(
         Dependencies(
@@ -34,6 +58,7 @@ def app_with(folder: Path, *, is_local: bool = False, directory: CallDirectory |
             token="the-token",
             draining=trio.Event(),
             console=plan if console else None,
+            past_calls=records,
         )
     )
 
@@ -187,6 +212,20 @@ async def test_past_calls_are_listed_shown_and_replayed(tmp_path: Path) -> None:
     assert (status, shown["digest"]["call_id"], shown["lines"][0]["journal"]) == (200, "c1", 1)
     status, replayed = await ask(tmp_path, "calls/c1/replay")
     assert (status, replayed["verdict"]) == (200, "different")
+
+
+async def test_records_tell_who_called_and_how_it_ended(tmp_path: Path) -> None:
+    write_journal(tmp_path)
+    rows = [{"call_id": "c1", "caller": "+15550105310", "outcome": "caller_hung_up"}]
+
+    async def listed(records: Records | None, search: str = "") -> list[tuple[str | None, str | None]]:
+        answer = await get(app_with(tmp_path, records=records), f"/console/calls?search={search}", WITH_COOKIE)
+        return [(call["caller"], call["outcome"]) for call in json.loads(answer.body)["calls"]]
+
+    assert await listed(Records(rows)) == [("…5310", "caller_hung_up")]
+    assert await listed(Records(rows), "5310+hung+up") == [("…5310", "caller_hung_up")]
+    assert await listed(Records(rows), "555") == [], "what is masked cannot be found out by searching"
+    assert await listed(None) == await listed(Records(None)) == [(None, None)]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ async def test_a_call_in_short(tmp_path: Path) -> None:
         "first_words": "An appointment, please.",
         "has_recording": False,
         "in_progress": False,
+        "caller": None,
+        "outcome": None,
     }
 
 

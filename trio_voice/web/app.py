@@ -124,6 +124,7 @@ def _console(dependencies: Dependencies, access: Access) -> Console | None:
         draining=dependencies.draining,
         why_not=lambda: _why_not_ready(dependencies),
         show_numbers=dependencies.show_numbers,
+        records=dependencies.past_calls,
     )
 
 

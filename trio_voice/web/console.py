@@ -24,12 +24,15 @@ from starlette.routing import Route
 
 from trio_voice.server.clients import is_local
 from trio_voice.server.directory import CallDirectory
+from trio_voice.storage.masking import mask_number
 from trio_voice.web.access import COOKIE, Access
 from trio_voice.web.answers import json_answer
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console_feed import ConsoleFeed, WhyNot
-from trio_voice.web.console_past import Elsewhere, PastCalls
+from trio_voice.web.console_past import Elsewhere, Known, PastCalls
 from trio_voice.web.headers import SECURITY_HEADERS
+from trio_voice.web.past_calls import MOST_CALLS, PastCallsFailedError, PastCallsQuery
+from trio_voice.web.past_calls import PastCalls as RecordedCalls
 from trio_voice.web.start_page import About
 
 PATH = "/console"
@@ -91,6 +94,7 @@ class Console:
     why_not: WhyNot
     draining: trio.Event
     show_numbers: bool
+    records: RecordedCalls | None
 
     @classmethod
     def of(
@@ -103,6 +107,7 @@ class Console:
         draining: trio.Event,
         why_not: WhyNot,
         show_numbers: bool,
+        records: RecordedCalls | None,
     ) -> Console:
         """Make the console that was planned."""
         return cls(
@@ -114,6 +119,7 @@ class Console:
             why_not=why_not,
             draining=draining,
             show_numbers=show_numbers,
+            records=records,
         )
 
     def routes(self) -> list[Route]:
@@ -194,7 +200,20 @@ class Console:
         search = request.query_params.get("search", "")
         if len(search) > LONGEST_SEARCH:
             raise HTTPException(400, f"search for at most {LONGEST_SEARCH} characters")
-        return json_answer(await self.past.find(search))
+        return json_answer(await self.past.find(search, await self._records()))
+
+    async def _records(self) -> dict[str, Known]:
+        """What the records tell of the newest calls; nothing, if there are none or they cannot be read now."""
+        if self.records is None:
+            return {}
+        try:
+            rows = await self.records.listed(PastCallsQuery(limit=MOST_CALLS))
+        except PastCallsFailedError:
+            return {}
+        return {row["call_id"]: Known(self._number(row["caller"]), str(row["outcome"])) for row in rows}
+
+    def _number(self, number: str | None) -> str | None:
+        return number if number is None or self.show_numbers else mask_number(number)
 
     async def call(self, request: Request) -> Response:
         """One call from its journal, also while it goes on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,6 +68,17 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's, where something writes them down; else the agent's."""
     has_recording: bool
     in_progress: bool = False
+    caller: str | None = None
+    """The number that called, masked; null where it is not known, or no records are kept."""
+    outcome: str | None = None
+    """How it ended, in a word (docs/records.md), where records are kept."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a call's record tells and its journal does not."""
+
+    caller: str | None
+    outcome: str
 
 
 class PastList(msgspec.Struct, frozen=True):
@@ -104,6 +115,9 @@ class ReplayVerdict(msgspec.Struct, frozen=True):
     detail: str | None = None
     """Where then and now part, or why the journal cannot be read."""
     context: list[str] = []
+
+
+_UNKNOWN = Known(None, "")
 
 
 @define
@@ -231,9 +245,9 @@ class PastCalls:
     _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
 
-    async def find(self, search: str = "") -> PastList:
-        """List the newest calls in whose words or ids all words of `search` are."""
-        return await self._read(self._find, search.casefold().split())
+    async def find(self, search: str = "", known: Mapping[str, Known] | None = None) -> PastList:
+        """List the newest calls in whose words, ids, numbers or outcome all words of `search` are. `known`: by our id."""
+        return await self._read(self._find, search.casefold().split(), known or {})
 
     async def look(self, call_id: str) -> CallStory | None:
         """Read one call; None: there is none."""
@@ -252,7 +266,7 @@ class PastCalls:
 
     # --- in the thread
 
-    def _find(self, words: list[str]) -> PastList:
+    def _find(self, words: list[str], known: Mapping[str, Known]) -> PastList:
         try:
             names = sorted((path.name for path in self.folder.iterdir() if _CALL_ID.fullmatch(path.name)), reverse=True)
         except OSError:
@@ -264,8 +278,14 @@ class PastCalls:
                 unread += 1
                 continue
             kept = self._digest(name)
-            if kept is not None and all(word in kept.words for word in words):
-                found.append(msgspec.structs.replace(kept.digest, in_progress=self.is_live(name)))
+            if kept is None:
+                continue
+            record = known.get(name, _UNKNOWN)
+            text = f"{kept.words} {record.caller or ''} {record.outcome.replace('_', ' ')}"
+            if all(word in text for word in words):
+                outcome = record.outcome or None
+                live = self.is_live(name)
+                found.append(msgspec.structs.replace(kept.digest, in_progress=live, caller=record.caller, outcome=outcome))
         return PastList(found, max(0, len(names) - MOST_CALLS), unread)
 
     def _digest(self, call_id: str) -> _Kept | None:

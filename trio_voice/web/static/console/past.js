@@ -12,12 +12,12 @@ export function pastPage(main, signal) {
   const body = el("tbody");
   const table = el("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Past calls" },
     el("table", {},
-      el("thead", {}, el("tr", {}, ["Began", "Length", "First words", "Turns", "Barge-ins", "Reply", "End"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ["Began", "Caller", "Length", "First words", "Turns", "Barge-ins", "Reply", "End"].map((name) => el("th", { scope: "col" }, name)))),
       body));
   main.append(
     el("h1", { tabindex: -1 }, "Past calls"),
     el("form", { class: "search", role: "search", onsubmit: (event) => event.preventDefault() },
-      el("label", { for: "search" }, "Search in what was said, ids and dates"), field),
+      el("label", { for: "search" }, "Search in what was said, numbers, ids, outcomes and dates"), field),
     found, table,
   );
   let timer;
@@ -44,16 +44,22 @@ export function pastPage(main, signal) {
   look();
 }
 
+function endOf(call) {
+  if (call.outcome) return el("span", { title: call.end_reason ?? "" }, words(call.outcome));
+  return call.end_reason ?? "not known";
+}
+
 function row(call) {
   const began = new Date(call.started_at);
   const when = Number.isNaN(began.getTime()) ? call.call_id : began.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const cell = (name, ...content) => el("td", { "data-name": name }, ...content);
   return el("tr", {},
     el("th", { scope: "row" }, el("a", { href: `#/call/${call.call_id}` }, when), call.has_recording ? el("span", { class: "pill quiet-pill" }, "recorded") : null),
+    cell("Caller", call.caller ?? "–"),
     cell("Length", clock(call.duration_s)),
     cell("First words", call.first_words || "–"),
     cell("Turns", call.turns),
     cell("Barge-ins", call.barge_ins),
     cell("Reply", call.reply_ms.length ? moment(median(call.reply_ms) / 1000) : "–"),
-    cell("End", call.in_progress ? "in progress" : call.end_reason === null ? "not known" : words(call.end_reason), call.faults ? el("span", { class: "pill fault" }, plural(call.faults, "fault")) : null));
+    cell("End", call.in_progress ? "in progress" : endOf(call), call.faults ? el("span", { class: "pill fault" }, plural(call.faults, "fault")) : null));
 }
