@@ -294,3 +294,22 @@ def test_what_is_for_the_embedded_model_is_refused_beside_another(tmp_path: Path
         "leave it out, or use --model embedded"
     )
     assert "model.script = 's.toml'" in mistake(tmp_path, '[model]\nurl = "ws://host/v1"\nscript = "s.toml"\n')
+
+
+# --- recordings
+
+
+def test_what_is_announced_is_said_first_in_the_greeting(tmp_path: Path) -> None:
+    text = '[recording]\nenabled = true\nannouncement = "This call is recorded."\n[agent]\ngreeting = "Say hello."\n'
+    assert load(tmp_path, text).wording.greeting == (
+        'Begin with exactly this sentence, word for word: "This call is recorded." After it: Say hello.'
+    )
+    assert mistake(tmp_path, f"{text}[call]\ngreeting = false\n") == (
+        "recording.announcement = 'This call is recorded.' (trio-voice.toml): is said with the greeting, and there is none: "
+        "see call.greeting"
+    )
+
+
+def test_a_folder_of_recordings_is_one_from_here(tmp_path: Path) -> None:
+    assert load(tmp_path, "[recording]\nfolder = 'tapes'\n").recording.folder == tmp_path / "tapes"
+    assert load(tmp_path).recording.folder is None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from tests.records.samples import STARTED_AT, call_id, write_journal
-from tests.records.test_keeper import stored
+from tests.records.test_keeper import stored, until
+from trio_voice.audio.wav import read_wav_8khz
 from trio_voice.config import ServerSettings, Settings
+from trio_voice.core.events import CallerAudio
 from trio_voice.errors import ConfigError
-from trio_voice.keeping import keeping, past_calls, records_address, records_in_words
+from trio_voice.keeping import keeping, past_calls, recordings_in_words, records_address, records_in_words
+from trio_voice.recording import pictures
+from trio_voice.recording.settings import RecordingSettings
 from trio_voice.records.settings import RecordsSettings
 from trio_voice.server.directory import LiveCall
 from trio_voice.web.past_calls import PastCallsQuery
@@ -56,3 +62,49 @@ async def test_past_calls_are_read_where_records_are_kept(tmp_path: Path) -> Non
         assert await calls.listed(PastCallsQuery()) == []
     async with past_calls(settings(tmp_path, enabled=False)) as calls:
         assert calls is None
+
+
+# --- recordings and pictures
+
+
+def recording(calls_folder: Path, **fields: Any) -> Settings:
+    return Settings(
+        server=ServerSettings(calls_folder=calls_folder),
+        records=RecordsSettings(enabled=False),
+        recording=RecordingSettings(enabled=True, **fields),
+    )
+
+
+async def test_calls_are_recorded_into_their_folders_on_demand(tmp_path: Path) -> None:
+    with trio.fail_after(10):
+        live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
+        async with keeping(recording(tmp_path)) as (witness,), witness(live) as listener:
+            assert listener is not None
+            listener.on_event(1.0, CallerAudio(b"\x20" * 160))
+    assert read_wav_8khz(tmp_path / call_id(1) / "recording.wav")[:15_680] == bytes(15_680)
+    assert recordings_in_words(recording(tmp_path)) == f"{tmp_path}/{{call_id}}/recording.wav"
+
+
+async def test_recordings_may_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    settings = recording(tmp_path / "calls", folder=tmp_path / "recordings", path="{call_id}.wav")
+    with trio.fail_after(10):
+        live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
+        async with keeping(settings) as (witness,), witness(live) as listener:
+            assert listener is not None
+            listener.on_event(1.0, CallerAudio(b"\x20" * 160))
+    assert (tmp_path / "recordings" / f"{call_id(1)}.wav").exists()
+
+
+async def test_pictures_are_drawn_of_the_finished_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / call_id(1) / "recording.wav"
+    look = f"import os; open({str(tmp_path / 'seen')!r}, 'w').write(str(os.path.getsize({str(path)!r})))"
+    monkeypatch.setattr(pictures, "drawing", lambda _folder: [sys.executable, "-c", look])
+    live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
+    with trio.fail_after(30):
+        async with keeping(recording(tmp_path, pictures=True)) as (first, second):
+            async with first(live), second(live) as listener:
+                assert listener is not None
+                listener.on_event(1.0, CallerAudio(b"\x20" * 160))
+            await until((tmp_path / "seen").exists)
+    assert (tmp_path / "seen").read_text() == str(44 + 32_000)

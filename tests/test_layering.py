@@ -23,10 +23,12 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "storage": BASE | {"core", "dialects", "realtime"},
     "server": BASE | {"core", "dialects", "realtime", "agent", "storage"},
     "records": BASE | {"storage", "server"},
+    "recording": BASE | {"core", "storage", "server"},
     "web": BASE | {"core", "dialects", "realtime", "agent", "storage", "server"},
     "realtime_server": BASE,  # a server that shared our codec would agree with our mistakes
     "phone": BASE | {"storage"},  # so would a telephone
-    "program": BASE | {"core", "dialects", "realtime", "agent", "storage", "server", "records", "web", "realtime_server"},
+    "program": BASE
+    | {"core", "dialects", "realtime", "agent", "storage", "server", "records", "recording", "web", "realtime_server"},
 }
 """Each part and the others that it may import; `program` is the modules at the top: the command line, the configuration, ..."""
 
@@ -34,7 +36,7 @@ PROGRAM_MAY_IMPORT: Mapping[str, set[str]] = {
     "settings_sources": {"errors"},
     "run_file": {"errors"},
     "cli": {"errors"},
-    "config": BASE | {"core", "realtime", "agent", "records", "program"},
+    "config": BASE | {"core", "realtime", "agent", "recording", "records", "program"},
     "logs": {"program", "storage"},
 }
 """The modules at the top that are kept smaller than `program`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from trio_voice.config import ConsoleAccess, ServerSettings, Settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.entrance import warnings
-from trio_voice.keeping import records_in_words
+from trio_voice.keeping import recordings_in_words, records_in_words
 from trio_voice.web.start_page import About
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
@@ -33,6 +33,7 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
         *([] if settings.agent_file is None else [("agent", _agent_in_words(settings, settings.agent_file))]),
         ("calls", str(settings.server.calls_folder)),
         ("records", records_in_words(settings)),
+        *([("recorded", recordings_in_words(settings))] if settings.recording.enabled else []),
         *([] if workers == 1 else [("workers", f"{workers} processes, each with its own calls")]),
         (
             "settings",

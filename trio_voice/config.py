@@ -18,6 +18,7 @@ from trio_voice.credentials import API_TOKEN_VARIABLE, AUTH_TOKEN_VARIABLE, Cred
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
 from trio_voice.realtime.settings import NoiseReduction
+from trio_voice.recording.settings import RecordingSettings, announced
 from trio_voice.records.settings import RecordsSettings
 from trio_voice.settings_sources import Given, Values, build, from_assignments, from_environment, from_file, wrong
 
@@ -202,6 +203,7 @@ class Settings:
     model: ModelSettings = field(factory=ModelSettings)
     twilio: TwilioSettings = field(factory=TwilioSettings)
     records: RecordsSettings = field(factory=RecordsSettings)
+    recording: RecordingSettings = field(factory=RecordingSettings)
     agent: Agent = field(factory=Agent)
     call: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
@@ -220,6 +222,7 @@ SECTIONS = {
     "model": ModelSettings,
     "twilio": TwilioSettings,
     "records": RecordsSettings,
+    "recording": RecordingSettings,
     "agent": Agent,
     "call": CallSettings,
     "wording": Wording,
@@ -268,14 +271,16 @@ def load_settings(
     agent = build("agent", Agent, values) if loaded is None else _agent_alone(loaded, values)
     call = build("call", CallSettings, values)
     _check_tools(agent, call, values)
+    recording = _recording(folder or Path.cwd(), values, has_greeting=call.greeting and agent.speaks_first)
     return Settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
         twilio=twilio,
         records=build("records", RecordsSettings, values),
+        recording=recording,
         agent=agent,
         call=evolve(call, greeting=call.greeting and agent.speaks_first),
-        wording=evolve(_wording(values), greeting=agent.greeting),
+        wording=evolve(_wording(values), greeting=announced(agent.greeting, recording)),
         access=_access(model, values, environ),
         credentials=Credentials.found(
             environ,
@@ -340,6 +345,15 @@ def _misplaced(text: str, placeholder: str | None) -> str | None:
     if strange := sorted(names - {placeholder}):
         return f"{{{strange[0]}}} stands for nothing; {only}"
     return None if names else f"must have {{{placeholder}}} where the words are to be"
+
+
+def _recording(folder: Path, values: Values, *, has_greeting: bool) -> RecordingSettings:
+    """What is announced must be said: in the greeting."""
+    recording = build("recording", RecordingSettings, values)
+    if recording.announcement and recording.enabled and not has_greeting:
+        given = values.get("recording.announcement", Given(recording.announcement, "the default"))
+        raise wrong("recording.announcement", given, "is said with the greeting, and there is none: see call.greeting")
+    return evolve(recording, folder=None if recording.folder is None else folder / recording.folder)
 
 
 # --- the model's address and key ---------------------------------------------------------------------------------------

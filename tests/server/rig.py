@@ -28,7 +28,7 @@ from trio_voice.audio.g711 import BYTES_PER_MS, ULAW_SILENCE, pcm16_to_ulaw
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Carrier, Identity
 from trio_voice.realtime.settings import SessionSettings
-from trio_voice.server.answering import Answering
+from trio_voice.server.answering import Answering, Witness
 from trio_voice.server.call_runner import CallPlan
 from trio_voice.server.call_watch import Watch
 from trio_voice.server.dial import Target
@@ -272,6 +272,7 @@ class Rig:
     settings: CallSettings = field(factory=lambda: CallSettings(greeting=False))
     agent: Agent = field(factory=lambda: Agent(instructions="Be brief."))
     start_limit_s: float = 10.0
+    witnesses: Sequence[Witness] = ()
     watches: tuple[Watch, ...] = ()
     sessions: list[ModelTalker] = field(factory=list)
     refusals: list[str] = field(factory=list)
@@ -303,7 +304,7 @@ class Rig:
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, dialects: frozenset[str] = frozenset({"twilio"})) -> None:
         """Answer a connection as trio.serve_listeners has it answered."""
-        answering = Answering(self.plan(), self.directory, self.calls_folder)
+        answering = Answering(self.plan(), self.directory, self.calls_folder, witnesses=self.witnesses)
         try:
             with trio.CancelScope() as scope:
                 self.serving.append(scope)

@@ -27,7 +27,8 @@ from trio_voice.storage.screen import PipedConsole
 from trio_voice.storage.timeline import draw_timeline
 
 JOURNAL = "call.jsonl"
-BOTH_SIDES = "call.wav"
+BOTH_SIDES = ("recording.wav", "call.wav")
+"""A call's recording: the server's, and the test caller's. The caller is left, the agent right."""
 HEARD = "caller.wav"
 STEREO_8KHZ = (2, 2, 8000)
 PICTURES = (".png", ".svg", ".pdf")
@@ -134,8 +135,9 @@ def draw(path: Path, picture: Path) -> None:
 
 def recordings_beside(journal: Path) -> tuple[bytes, bytes]:
     """What the caller heard and said, as signed 16-bit PCM at 8000 Hz; empty where there is no recording."""
-    both, heard = journal.with_name(BOTH_SIDES), journal.with_name(HEARD)
-    if both.exists():
+    heard = journal.with_name(HEARD)
+    both = next((path for name in BOTH_SIDES if (path := journal.with_name(name)).exists()), None)
+    if both is not None:
         try:
             with wave.open(str(both), "rb") as file:
                 if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != STEREO_8KHZ:

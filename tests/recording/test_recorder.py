@@ -1,0 +1,185 @@
+"""A call on its way into a file: in time, to its end, and with a disk that is slow, full, away, or hangs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+import trio
+import trio.testing
+
+from tests.server.rig import threads_at_once
+from trio_voice.audio.g711 import ulaw_to_pcm16
+from trio_voice.core.commands import ClearPlayback, PlayAudio, SendMark
+from trio_voice.core.events import CallerAudio, PlaybackMarked
+from trio_voice.recording import wav_file
+from trio_voice.recording.recorder import BEHIND_S, LAST_WRITE_LIMIT_S, LONGEST_WAIT_S, WRITE_EVERY_S, Recorder, recording
+
+FRAME = b"\x20" * 160
+REPLY = b"\x30" * 160
+SAID, HEARD = (int(np.frombuffer(ulaw_to_pcm16(code), "<i2")[0]) for code in (b"\x20", b"\x30"))
+
+
+def sides(path: Path) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """What is in a file, of each side as (sample, how many in a row)."""
+    with wave.open(str(path), "rb") as file:
+        both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    found = []
+    for side in both.T:
+        edges = np.flatnonzero(np.diff(side)) + 1
+        parts = np.split(side, edges) if len(side) else []
+        found.append([(int(part[0]), len(part)) for part in parts])
+    return found[0], found[1]
+
+
+def length_s(path: Path) -> float:
+    with wave.open(str(path), "rb") as file:
+        return file.getnframes() / 8000
+
+
+async def talk(recorder: Recorder, seconds: float, since_s: float = 0.0) -> None:
+    """The caller's frames, in virtual time."""
+    for number in range(1, round(seconds * 50) + 1):
+        await trio.sleep(0.02)
+        recorder.on_event(round(since_s + number * 0.02, 6), CallerAudio(FRAME))
+
+
+async def test_a_call_is_written_as_it_goes_and_to_its_end(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "calls" / "1.wav"
+    with threads_at_once():
+        async with recording(path) as recorder:
+            await trio.sleep(0.01)
+            await talk(recorder, 3.0)
+            assert length_s(path) == WRITE_EVERY_S - 0.02 - BEHIND_S
+            await talk(recorder, 2.5, since_s=3.0)
+        assert sides(path) == ([(SAID, 44_000)], [(0, 44_000)])
+
+
+async def test_what_the_caller_heard_is_cut_where_it_was_cleared(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "1.wav"
+    with threads_at_once():
+        async with recording(path) as recorder:
+            recorder.on_command(0.5, PlayAudio("r", "i", REPLY * 50))
+            recorder.on_command(0.5, SendMark("1"))
+            recorder.on_event(1.6, PlaybackMarked("1"))
+            recorder.on_command(1.6, PlayAudio("r", "i", REPLY * 50))
+            recorder.on_command(2.0, ClearPlayback())
+            recorder.on_event(2.5, CallerAudio(FRAME))
+    assert sides(path) == ([(0, 19_840), (SAID, 160)], [(0, 4800), (HEARD, 11_200), (0, 4000)])
+
+
+async def test_a_call_that_is_cancelled_is_recorded_to_its_end(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "1.wav"
+    with threads_at_once(), trio.CancelScope() as scope:
+        async with recording(path) as recorder:
+            await talk(recorder, 0.5)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert length_s(path) == 0.5
+
+
+async def test_with_real_threads(tmp_path: Path) -> None:
+    path = tmp_path / "1.wav"
+    with trio.fail_after(10):
+        async with recording(path) as recorder:
+            recorder.on_event(1.0, CallerAudio(FRAME * 50))
+    assert sides(path) == ([(SAID, 8000)], [(0, 8000)])
+
+
+async def test_a_call_of_no_length_leaves_no_file(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(tmp_path / "1.wav"):
+            pass
+    assert not (tmp_path / "1.wav").exists()
+    assert logs == []
+
+
+# --- disks
+
+
+def told(logs: list[Any]) -> list[tuple[Any, ...]]:
+    return [(line["log_level"], line["event"], line.get("error"), line.get("lost_s")) for line in logs]
+
+
+async def test_a_disk_that_is_away_for_a_while_loses_nothing(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    folder = tmp_path / "away"
+    folder.write_text("a file in the place of the folder")
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(folder / "1.wav") as recorder:
+            await talk(recorder, 30.0)
+            folder.unlink()
+            await talk(recorder, 10.0, since_s=30.0)
+    assert sides(folder / "1.wav")[0] == [(SAID, 320_000)]
+    assert told(logs) == [
+        ("warning", "writing the recording", "File exists", None),
+        ("warning", "writing the recording", "none any more", None),
+    ]
+
+
+async def test_a_disk_that_is_away_for_long_leaves_silence_and_what_follows_is_in_its_place(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    folder = tmp_path / "away"
+    folder.write_text("a file in the place of the folder")
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(folder / "1.wav") as recorder:
+            await talk(recorder, 100.0)
+            folder.unlink()
+            await talk(recorder, 10.0, since_s=100.0)
+    (_, silence), (code, rest) = sides(folder / "1.wav")[0]
+    assert (code, silence + rest) == (SAID, 880_000)
+    assert LONGEST_WAIT_S <= rest / 8000 < LONGEST_WAIT_S + 15
+    assert told(logs)[-1] == ("error", "a part of the recording is silence", None, silence / 8000)
+
+
+async def test_a_disk_that_is_full_to_the_end_costs_the_recording_and_nothing_else(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_number: int, _data: bytes, _at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(tmp_path / "1.wav") as recorder:
+            await talk(recorder, 5.0)
+    assert told(logs) == [
+        ("warning", "writing the recording", "No space left on device", None),
+        ("error", "the end of the recording is lost", "No space left on device", 5.0),
+    ]
+
+
+async def test_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
+    mock_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, hanging = threading.Event(), threading.Event()
+    append = wav_file.WavFile.append
+
+    def hang(self: wav_file.WavFile, left: bytes, right: bytes) -> None:
+        hanging.set()
+        released.wait(10)
+        append(self, left, right)
+        self.close()
+
+    monkeypatch.setattr(wav_file.WavFile, "append", hang)
+    with structlog.testing.capture_logs() as logs:
+        try:
+            async with recording(tmp_path / "1.wav") as recorder:
+                recorder.on_event(5.0, CallerAudio(FRAME))
+                await trio.testing.wait_all_tasks_blocked()
+                mock_clock.jump(WRITE_EVERY_S)
+                await trio.to_thread.run_sync(hanging.wait, 10)
+                for second in range(5, 305):  # five minutes of a call meanwhile
+                    recorder.on_event(float(second), CallerAudio(FRAME * 50))
+                assert recorder._tape.held < (LONGEST_WAIT_S + 1) * 8000
+                recorder.end()
+                await trio.testing.wait_all_tasks_blocked()
+                mock_clock.jump(LAST_WRITE_LIMIT_S)
+        finally:
+            released.set()
+    assert told(logs)[0][:3] == ("error", "the end of the recording is lost", "too slow")

@@ -1,0 +1,91 @@
+"""The recordings of all calls: where each one goes, and when old ones are removed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+import trio
+from attrs import define, field
+
+from trio_voice.recording.recorder import Recorder, recording, recording_writers
+from trio_voice.recording.settings import RecordingSettings
+from trio_voice.server.directory import LiveCall
+
+log = structlog.get_logger(__name__)
+
+TIDY_EVERY_S = 3600.0
+DAY_S = 86400.0
+
+
+@define(eq=False)
+class Recordings:
+    """The recordings in one folder."""
+
+    settings: RecordingSettings
+    folder: Path
+    _writers: trio.CapacityLimiter = field(factory=recording_writers, init=False)
+
+    def attend(self, live: LiveCall) -> AbstractAsyncContextManager[Recorder]:
+        """Record the call that lives in the block."""
+        path = self.settings.path_of(
+            call_id=live.call_id, call_sid=live.call_sid, dialect=live.dialect, started_at=live.started_at
+        )
+        return recording(self.folder / path, self._writers)
+
+    async def tidy(self) -> None:
+        """Remove old recordings, now and every hour, until cancelled."""
+        while True:
+            removed = await trio.to_thread.run_sync(self.remove_old, time.time(), abandon_on_cancel=True, limiter=self._writers)
+            if removed:
+                log.info("old recordings were removed", recordings=removed, older_than_days=self.settings.keep_days)
+            await trio.sleep(TIDY_EVERY_S)
+
+    def remove_old(self, now: float) -> int:
+        """Remove the files that are recordings by their path, and were last written to too long ago; returns how many."""
+        removed, pattern = 0, self.settings.pattern()
+        limit = now - self.settings.keep_days * DAY_S
+        for path in _files(self.folder, depth=self.settings.path.count("/")):
+            if pattern.fullmatch(path.relative_to(self.folder).as_posix()):
+                try:
+                    if path.stat(follow_symlinks=False).st_mtime < limit:
+                        path.unlink()
+                        removed += 1
+                        _remove_empty(path.parent, self.folder)
+                except OSError as error:
+                    log.warning("an old recording cannot be removed", path=str(path), error=error.strerror)
+        return removed
+
+
+def _files(folder: Path, depth: int) -> list[Path]:
+    """The WAV files so many folders down; links are not followed."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return []
+    if depth == 0:
+        return [Path(entry.path) for entry in entries if entry.name.endswith(".wav") and entry.is_file(follow_symlinks=False)]
+    return [path for entry in entries if entry.is_dir(follow_symlinks=False) for path in _files(Path(entry.path), depth - 1)]
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove the folders that are empty now, up to the top."""
+    with suppress(OSError):
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent
+
+
+@asynccontextmanager
+async def recordings_in(folder: Path, settings: RecordingSettings) -> AsyncIterator[Recordings]:
+    """Record calls for the time of the block, and keep the folder tidy."""
+    recordings = Recordings(settings, folder)
+    async with trio.open_nursery() as nursery:
+        if settings.keep_days:
+            nursery.start_soon(recordings.tidy)
+        yield recordings
+        nursery.cancel_scope.cancel()
