@@ -114,3 +114,12 @@ def test_a_reader_who_leaves_is_a_quiet_end(serve_with: Serve, nested: bool) -> 
         raise BrokenPipeError
 
     assert serve_with(body) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("trio-voice do", "plain,doctor\n"), ("trio-voice serve --por", "plain,--port\n")]
+)
+def test_a_shell_completes_commands_and_options(typed: str, offered: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_TRIO_VOICE_COMPLETE": "bash_complete"}
+    result = CliRunner().invoke(cli.main, env=words, prog_name="trio-voice")
+    assert result.stdout == offered

@@ -47,6 +47,7 @@ from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.metrics import Metrics
 from trio_voice.server.model_watch import ModelWatch
+from trio_voice.server.shared_metrics import SharedMetrics
 from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
@@ -168,6 +169,11 @@ async def run_server(
         metrics = Metrics(directory, admission, about.version)
         admission.on_refusal = metrics.count_refusal
         nursery.start_soon(metrics.measure_lag)
+        metrics_page = metrics.own_page
+        if order is not None:
+            shared = SharedMetrics(metrics, order.number, calls_folder / ".metrics")
+            nursery.start_soon(shared.run)
+            metrics_page = shared.page
         manager = ServiceManager() if order is not None else ServiceManager.found(os.environ)  # a worker's parent tells
         nursery.start_soon(manager.keep_alive)
         watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
@@ -182,7 +188,7 @@ async def run_server(
                 problem=lambda: watch.problem,
                 show_numbers=settings.server.show_numbers,
                 admission=admission,
-                metrics=metrics,
+                metrics_page=metrics_page,
                 past_calls=await stack.enter_async_context(past_calls(settings)),
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,

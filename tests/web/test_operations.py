@@ -41,7 +41,7 @@ class World:
             admission=self.admission,
             draining=self.draining,
             why_not=lambda: "draining" if self.draining.is_set() else self.problem,
-            metrics=Metrics(directory, self.admission, "1.2.3"),
+            metrics_page=Metrics(directory, self.admission, "1.2.3").own_page,
             document=b'{"openapi":"3.1.0"}',
         )
         self.app = Starlette(routes=operations.routes(), exception_handlers={HTTPException: error_answer})

@@ -95,6 +95,11 @@ class Metrics:
         """All numbers, as Prometheus reads them."""
         return generate_latest(self.registry)
 
+    async def own_page(self) -> bytes:
+        """The same, for those who might have to wait for it."""
+        await trio.lowlevel.checkpoint()
+        return self.page()
+
     async def measure_lag(self) -> None:
         """Look again and again how late a timer is; runs until cancelled."""
         while True:

@@ -5,7 +5,7 @@ Every endpoint is `async`: Starlette would run a plain function in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from attrs import define, field, frozen
@@ -54,8 +54,8 @@ class Dependencies:
     admission: Admission = field(factory=Admission)
     past_calls: PastCalls | None = None
     """Calls that are over; None: no records are kept."""
-    metrics: Metrics | None = None
-    """None: the app makes some."""
+    metrics_page: Callable[[], Awaitable[bytes]] | None = None
+    """What Prometheus reads; None: the app makes some."""
     media_base: str = "ws://127.0.0.1:8080"
     """Where carriers' streams connect: scheme and host."""
     sorry: str = SORRY
@@ -76,7 +76,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         media_base=dependencies.media_base,
         sorry=dependencies.sorry,
     )
-    metrics = dependencies.metrics or Metrics(dependencies.directory, dependencies.admission, dependencies.about.version)
+    metrics = Metrics(dependencies.directory, dependencies.admission, dependencies.about.version)
     past = PastCallsApi(access=access, source=dependencies.past_calls, show_numbers=dependencies.show_numbers)
     operations = Operations(
         access=access,
@@ -85,7 +85,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         admission=dependencies.admission,
         draining=dependencies.draining,
         why_not=lambda: "draining" if dependencies.draining.is_set() else dependencies.problem(),
-        metrics=metrics,
+        metrics_page=dependencies.metrics_page or metrics.own_page,
         document=document(dependencies.about.version),
     )
     calls = CallsApi(access=access, directory=dependencies.directory, show_numbers=dependencies.show_numbers)

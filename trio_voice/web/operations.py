@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from trio_voice.server.admission import Admission
 from trio_voice.server.directory import CallDirectory
-from trio_voice.server.metrics import CONTENT_TYPE, Metrics
+from trio_voice.server.metrics import CONTENT_TYPE
 from trio_voice.web.access import Access
 from trio_voice.web.answers import API_PATH, json_answer
 
@@ -49,7 +49,7 @@ class Operations:
     admission: Admission
     draining: trio.Event
     why_not: Callable[[], str | None]
-    metrics: Metrics
+    metrics_page: Callable[[], Awaitable[bytes]]
     document: bytes = b"{}"
     """The OpenAPI document."""
     began: float = field(factory=trio.current_time)
@@ -79,7 +79,7 @@ class Operations:
     async def show_metrics(self, request: Request) -> Response:
         """Show the numbers to Prometheus, which has the token."""
         self.access.check(request)
-        return Response(self.metrics.page(), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+        return Response(await self.metrics_page(), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def show_document(self, _request: Request) -> Response:
         """Show what the API is; it is no secret."""
