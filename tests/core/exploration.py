@@ -248,7 +248,7 @@ def _fields_of(kind: type[Any]) -> tuple[str, ...]:
 _WITHOUT_A_FUTURE = """
     settings wording apology history floor echo path story weigh out media_at now number marks responses turns tools previous
     session opened serving asked_for known over cancelled cut sent_bytes heard_ms truncated deleted tools_run tools_answered
-    living name audio _last _generation _mark_count _texts _known _over _next _cough _silenced _truncated _doomed
+    living name audio _last _generation _mark_count _texts _known _over _next _nobodys _silenced _truncated _doomed
 """
 _OF_CHANGES = "changes setup wanted _coming_setup requests_before changes_asked changes_told"
 LEFT_OUT = frozenset(f"{_WITHOUT_A_FUTURE} {_OF_CHANGES}".split())
@@ -268,7 +268,7 @@ def fingerprint(world: World) -> object:
         guard.response_id in guard._over,
         f"t{world.tools}" in tools._known,
         f"u{world.turns}" in call.parts.history,
-        call.parts.turn.was_cough(f"u{world.turns}"),
+        call.parts.turn.why_nobodys(f"u{world.turns}"),
         checked.active in checked.cancelled,
         len(checked.asked_for),
         call.parts.retries.number == guard.number,

@@ -104,6 +104,35 @@ def test_r12_what_was_refused_is_not_looked_at_after_the_speech() -> None:
     assert hear(book, 10, level_dbfs=-20.0).count(ClearPlayback) == 0
 
 
+def echo_of(level_dbfs: float, **settings: Any) -> Playbook:
+    """The agent talks at -20 dBFS; the line gives something back that the detector takes for speech."""
+    book = conversing(**settings) >> ResponseCreated(1, "r1") >> ModelAudio(1, "r1", "i1", AUDIO * 10, level_dbfs=-20.0) << ...
+    return hear(hear(book, 20, level_dbfs=-35.0) >> SPEAKS << ..., 20, level_dbfs=level_dbfs)
+
+
+def test_r12_the_agent_s_own_echo_is_no_turn_and_is_not_answered() -> None:
+    book = echo_of(-35.0) >> FALLS_SILENT << Discard(Refusal.ECHO) >> 1.0 >> COMMITTED
+    assert book << Discard(Refusal.ECHO) << DeleteItem(1, "u1")
+    assert hear(book, 20, level_dbfs=-60.0).count(CreateResponse) == 0
+
+
+def test_r12_what_was_committed_of_an_echo_already_is_deleted() -> None:
+    assert echo_of(-35.0) >> COMMITTED << ... >> FALLS_SILENT << Discard(Refusal.ECHO) << DeleteItem(1, "u1")
+
+
+def test_r12_a_caller_who_was_heard_among_the_echo_is_answered() -> None:
+    book = hear(echo_of(-35.0), 2, level_dbfs=-20.0)
+    assert book.count(ClearPlayback) == 1
+    book = book >> ResponseDone(1, "r1", STOPPED) >> FALLS_SILENT >> COMMITTED
+    assert book >> 0.15 << CreateResponse(1, 1, Purpose.TURN)
+
+
+def test_r12_without_the_echo_guard_all_speech_is_the_caller_s() -> None:
+    book = echo_of(-35.0, echo_guard=False)
+    book = book >> ResponseDone(1, "r1", STOPPED) >> FALLS_SILENT >> COMMITTED
+    assert book >> 0.15 << CreateResponse(1, 1, Purpose.TURN)
+
+
 # --- R12b
 
 

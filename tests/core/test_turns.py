@@ -1,5 +1,6 @@
 import pytest
 
+from trio_voice.core.commands import Refusal
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
@@ -67,15 +68,15 @@ def test_a_commit_without_speech_is_a_turn_and_so_is_another_one_before_the_repl
 
 def test_a_cough_is_remembered_by_its_item(turn: CallerTurn) -> None:
     turn.speech_started(1.0)
-    assert turn.coughed("u1") == []
+    assert turn.was_nobodys("u1", Refusal.TOO_SHORT) == []
     assert where(turn) == (QUIET, {})
-    assert [turn.was_cough(item) for item in ("u1", "u2")] == [True, False]
+    assert [turn.why_nobodys(item) for item in ("u1", "u2")] == [Refusal.TOO_SHORT, None]
 
 
 def test_what_was_committed_of_a_cough_already(turn: CallerTurn) -> None:
     turn.speech_started(1.0)
     turn.committed("u1")
-    assert turn.coughed("u2") == ["u1"]
+    assert turn.was_nobodys("u2", Refusal.ECHO) == ["u1"]
     assert turn.items == []
 
 

@@ -111,6 +111,7 @@ def on_speech_started(parts: Parts, _event: SpeechStarted, now: float) -> None:
     """Speech begins, or resumes, a turn, and may be a barge-in."""
     parts.turn.speech_started(now)
     parts.sessions.spoken()
+    parts.gate.speech_began()
     parts.gate.denied = _barge_in(parts, now)
     if parts.gate.denied is not None:
         parts.do(Discard(parts.gate.denied))
@@ -185,20 +186,26 @@ def at_calibration(parts: Parts, _now: float) -> None:
 
 
 def on_speech_stopped(parts: Parts, event: SpeechStopped, now: float) -> None:
-    """The turn is ending, or it was a cough, after which a held reply goes on."""
+    """The turn is ending, or it was a cough, after which a held reply goes on, or the agent's own echo."""
     parts.gate.denied = None
     parts.sessions.reported()
     if parts.playback.flow is Flow.HELD:
         _go_on_after_a_cough(parts, event.item_id, now)
     elif not parts.turn.speech_stopped(now):
         parts.do(Discard(Refusal.DUPLICATE))
+    elif parts.turn.is_new and parts.gate.speech_was_echo and parts.settings.turns is Turns.OURS:
+        _nobody_spoke(parts, event.item_id, Refusal.ECHO)
+
+
+def _nobody_spoke(parts: Parts, item_id: str, why: Refusal) -> None:
+    parts.do(Discard(why))
+    for committed in parts.turn.was_nobodys(item_id, why):
+        _delete(parts, committed)
 
 
 def _go_on_after_a_cough(parts: Parts, item_id: str, now: float) -> None:
     parts.deadlines.cancel(Timer.BARGE_IN_CONFIRM)
-    parts.do(Discard(Refusal.TOO_SHORT))
-    for committed in parts.turn.coughed(item_id):
-        _delete(parts, committed)
+    _nobody_spoke(parts, item_id, Refusal.TOO_SHORT)
     parts.do(*parts.playback.resume(now))
     if parts.standing.call is CallState.GOODBYE:
         extend_fallback(parts, now)
@@ -211,9 +218,10 @@ def _delete(parts: Parts, item_id: str) -> None:
 
 
 def on_turn_committed(parts: Parts, event: TurnCommitted, now: float) -> None:
-    """The utterance is part of the conversation: unless it was a cough, it is owed a reply."""
-    if parts.turn.was_cough(event.item_id):
-        parts.do(Discard(Refusal.TOO_SHORT))
+    """The utterance is part of the conversation: unless it was a cough or an echo, it is owed a reply."""
+    why = parts.turn.why_nobodys(event.item_id)
+    if why is not None:
+        parts.do(Discard(why))
         _delete(parts, event.item_id)
         return
     if event.item_id in parts.history:

@@ -40,7 +40,7 @@ class CallSettings:
     barge_in_confirm_ms: int = field(default=0, validator=validators.ge(0))
     """A barge-in stops the sound at once and is confirmed by this much speech; 0: confirmed at once, not reversible."""
     echo_guard: bool = True
-    """Weigh the caller's level against what the agent is heard to say, so that its echo does not interrupt it."""
+    """Weigh the caller's level against what the agent is heard to say, so that its echo neither interrupts it nor is answered."""
 
     # --- greeting
     greeting: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from trio_voice.core.commands import Refusal
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
@@ -21,10 +22,13 @@ class CallerTurn:
     deadlines: Deadlines
     items: list[str] = field(factory=list, init=False)
     asked_again: int = field(default=0, init=False)
-    _cough: str | None = field(default=None, init=False)
+    is_new: bool = field(default=False, init=False)
+    """The speech that goes on, or was last, began this turn; it did not resume one."""
+    _nobodys: tuple[str, Refusal] | None = field(default=None, init=False)
 
     def speech_started(self, now: float) -> None:
         """The caller speaks; an utterance that had ended but was not answered yet goes on."""
+        self.is_new = self.standing.turn is TurnState.QUIET
         self._enter(TurnState.SPEAKING)
         self.deadlines.set(Timer.SPEECH_LIMIT, now + self.settings.speech_limit_s)
 
@@ -36,16 +40,16 @@ class CallerTurn:
         self.deadlines.set(Timer.TURN_END, now + self.settings.turn_end_s)
         return True
 
-    def coughed(self, item_id: str) -> list[str]:
-        """What was heard was too short to be words: the turn is dropped. Returns the items that were committed of it already."""
+    def was_nobodys(self, item_id: str, why: Refusal) -> list[str]:
+        """What was heard was not the caller's voice: the turn is dropped. Returns the items that were committed of it already."""
         committed = self.items
         self.dropped()
-        self._cough = item_id
+        self._nobodys = item_id, why
         return committed
 
-    def was_cough(self, item_id: str) -> bool:
-        """Whether an item that is committed now is what was taken for a cough."""
-        return item_id == self._cough
+    def why_nobodys(self, item_id: str) -> Refusal | None:
+        """Why an item that is committed now is no turn of the caller's; None: it is one."""
+        return self._nobodys[1] if self._nobodys is not None and self._nobodys[0] == item_id else None
 
     def committed(self, item_id: str) -> bool:
         """The model took the utterance into the conversation; True when a reply is to be asked for at once."""
