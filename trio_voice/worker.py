@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 import structlog
 import trio
+from attrs import define
 
 from trio_voice.config import Settings
 from trio_voice.entrance import log_redaction
@@ -61,11 +62,11 @@ async def work(settings: Settings, order: Order, standard_input: int = 0) -> Non
             nursery.cancel_scope.cancel()
 
 
+@define
 class _Ready:
     """Tells the parent, with the first thing that a server says, that calls are answered. The rest is the parent's to say."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
+    _descriptor: int | None
 
     def __call__(self, _text: str) -> None:
         if self._descriptor is not None:

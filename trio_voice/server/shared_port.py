@@ -52,13 +52,17 @@ def _bound_alone(host: str, port: int) -> int:
 
 
 def _bound_shared(host: str, port: int) -> socket.socket:
-    if not hasattr(socket, "SO_REUSEPORT"):  # a question to the system, not to an object of ours
-        raise UserError("this system cannot share a port between processes (SO_REUSEPORT); run one worker (--workers 1)")
+    try:
+        share = socket.SO_REUSEPORT
+    except AttributeError:  # no system of today lacks it but Windows
+        raise UserError(
+            "this system cannot share a port between processes (SO_REUSEPORT); run one worker (--workers 1)"
+        ) from None
     family, kind, protocol, address = _address(host, port)
     shared = socket.socket(family, kind, protocol)
     try:
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared.setsockopt(socket.SOL_SOCKET, share, 1)
         shared.bind(address)
     except OSError:
         shared.close()
