@@ -21,7 +21,6 @@ from trio_voice.agent_file import load_agent
 from trio_voice.banner import addresses, banner
 from trio_voice.config import (
     EMBEDDED,
-    ConsoleAccess,
     LogFormat,
     LogLevel,
     ModelSettings,
@@ -30,6 +29,7 @@ from trio_voice.config import (
     VoiceEngine,
     load_settings,
 )
+from trio_voice.console_plan import console_plan
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission
 from trio_voice.errors import UserError
@@ -51,10 +51,8 @@ from trio_voice.server.shared_metrics import SharedMetrics
 from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
-from trio_voice.shown_settings import shown_settings
 from trio_voice.tracing import traces_to
 from trio_voice.web.app import Dependencies, create_app
-from trio_voice.web.console import ConsolePlan
 from trio_voice.web.start_page import About
 from trio_voice.workers import Order, Wanted, Workers
 
@@ -192,7 +190,7 @@ async def run_server(
                 past_calls=await stack.enter_async_context(past_calls(settings)),
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,
-                console=_console_plan(settings),
+                console=console_plan(settings),
             )
         )
         hang_up = await stack.enter_async_context(carrier_hang_up(settings))
@@ -331,14 +329,4 @@ async def _start_model(nursery: trio.Nursery, model: ModelSettings, tell_voice: 
         return url
     raise UserError(
         f"the embedded model did not start within {MODEL_START_LIMIT_S:g} s; see the log lines above, or use another (--model)"
-    )
-
-
-def _console_plan(settings: Settings) -> ConsolePlan | None:
-    if settings.server.console is ConsoleAccess.OFF:
-        return None
-    return ConsolePlan(
-        calls_folder=settings.server.calls_folder,
-        settings=shown_settings(settings),
-        is_local=settings.server.console is ConsoleAccess.LOCAL,
     )
