@@ -311,5 +311,5 @@ def test_what_is_announced_is_said_first_in_the_greeting(tmp_path: Path) -> None
 
 
 def test_a_folder_of_recordings_is_one_from_here(tmp_path: Path) -> None:
-    assert load(tmp_path, "[recording]\nfolder = 'tapes'\n").recording.folder == tmp_path / "tapes"
     assert load(tmp_path).recording.folder is None
+    assert load(tmp_path, "[recording]\nfolder = 'tapes'\n").recording.folder == tmp_path / "tapes"

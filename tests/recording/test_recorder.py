@@ -107,7 +107,7 @@ def told(logs: list[Any]) -> list[tuple[Any, ...]]:
     return [(line["log_level"], line["event"], line.get("error"), line.get("lost_s")) for line in logs]
 
 
-async def test_a_disk_that_is_away_for_a_while_loses_nothing(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+async def test_r37_a_disk_that_is_away_for_a_while_loses_nothing(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     folder = tmp_path / "away"
     folder.write_text("a file in the place of the folder")
     with threads_at_once(), structlog.testing.capture_logs() as logs:
@@ -122,7 +122,7 @@ async def test_a_disk_that_is_away_for_a_while_loses_nothing(autojump_clock: tri
     ]
 
 
-async def test_a_disk_that_is_away_for_long_leaves_silence_and_what_follows_is_in_its_place(
+async def test_r37_a_disk_that_is_away_for_long_leaves_silence_and_what_follows_is_in_its_place(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     folder = tmp_path / "away"
@@ -138,7 +138,7 @@ async def test_a_disk_that_is_away_for_long_leaves_silence_and_what_follows_is_i
     assert told(logs)[-1] == ("error", "a part of the recording is silence", None, silence / 8000)
 
 
-async def test_a_disk_that_is_full_to_the_end_costs_the_recording_and_nothing_else(
+async def test_r37_a_disk_that_is_full_to_the_end_costs_the_recording_and_nothing_else(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_number: int, _data: bytes, _at: int) -> int:
@@ -154,7 +154,7 @@ async def test_a_disk_that_is_full_to_the_end_costs_the_recording_and_nothing_el
     ]
 
 
-async def test_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
+async def test_r37_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
     mock_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released, hanging = threading.Event(), threading.Event()

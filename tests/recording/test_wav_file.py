@@ -42,7 +42,7 @@ def test_the_file_is_whole_after_every_write(tmp_path: Path) -> None:
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_a_program_that_dies_between_samples_and_sizes_leaves_a_whole_file(
+def test_r37_a_program_that_dies_between_samples_and_sizes_leaves_a_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "call.wav"

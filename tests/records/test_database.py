@@ -149,7 +149,7 @@ def test_a_file_that_is_not_there_is_not_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_locked_file_is_a_fault_for_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r38_a_locked_file_is_a_fault_for_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOCK_LIMIT_S", 0.01)
     database = Database(file_address(tmp_path / "calls.db"))
     database.open()
@@ -164,7 +164,7 @@ def test_a_locked_file_is_a_fault_for_now(tmp_path: Path, monkeypatch: pytest.Mo
     assert counts(database) == [1, 2, 1, 4]
 
 
-def test_a_full_disk_is_a_fault_for_now_and_leaves_no_half_record(tmp_path: Path) -> None:
+def test_r38_a_full_disk_is_a_fault_for_now_and_leaves_no_half_record(tmp_path: Path) -> None:
     database = Database(file_address(tmp_path / "calls.db"))
     database.put(record(1))
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_a_fault_for_now_and_leaves_no_half_record(tmp_path: Path
     assert counts(database) == [2, 4, 2, 8]
 
 
-def test_a_folder_that_was_removed_is_made_again_with_its_tables(tmp_path: Path) -> None:
+def test_r38_a_folder_that_was_removed_is_made_again_with_its_tables(tmp_path: Path) -> None:
     database = Database(file_address(tmp_path / "calls" / "calls.db"))
     database.put(record(1))
     shutil.rmtree(tmp_path / "calls")
@@ -226,7 +226,7 @@ def in_server(server: postgresql.Server) -> Iterator[Database]:
         yield found
 
 
-def test_a_server_that_is_gone_is_a_fault_until_it_is_back(server: postgresql.Server, in_server: Database) -> None:
+def test_r38_a_server_that_is_gone_is_a_fault_until_it_is_back(server: postgresql.Server, in_server: Database) -> None:
     in_server.put(record(1))
     server.stop()
     try:
@@ -240,7 +240,7 @@ def test_a_server_that_is_gone_is_a_fault_until_it_is_back(server: postgresql.Se
     assert counts(in_server) == [2, 4, 2, 8]
 
 
-def test_a_server_that_is_slow_is_given_up(
+def test_r38_a_server_that_is_slow_is_given_up(
     server: postgresql.Server, in_server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STATEMENT_LIMIT_S", 0.1)

@@ -93,7 +93,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 # --- a database that is well, with real threads
 
 
-async def test_a_call_is_in_the_spool_while_it_lives_and_in_the_database_when_it_is_over(tmp_path: Path) -> None:
+async def test_r38_a_call_is_in_the_spool_while_it_lives_and_in_the_database_when_it_is_over(tmp_path: Path) -> None:
     with trio.fail_after(10):
         async with keeping(tmp_path) as records, records.attend(live(tmp_path)):
             await until(lambda: bool(spooled(tmp_path)))
@@ -141,7 +141,7 @@ trio.run(main, Path(sys.argv[1]))
 """
 
 
-async def test_what_a_killed_server_had_in_progress_is_recorded_by_the_next_one(tmp_path: Path) -> None:
+async def test_r38_what_a_killed_server_had_in_progress_is_recorded_by_the_next_one(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with trio.fail_after(30):
         dead = await trio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], env=environ, check=False)
@@ -163,7 +163,7 @@ async def run_beside(nursery: trio.Nursery, database: Database, folder: Path, li
     return records
 
 
-async def test_a_database_that_is_away_is_asked_again_ever_less_often_and_nothing_is_lost(
+async def test_r38_a_database_that_is_away_is_asked_again_ever_less_often_and_nothing_is_lost(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     database = FailingDatabase(failure=fail)
@@ -203,7 +203,7 @@ async def test_a_server_that_ends_while_the_database_is_away_says_what_it_leaves
     assert spooled(tmp_path) == [call_id(1)]
 
 
-async def test_the_spool_is_bounded_and_says_so(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+async def test_r38_the_spool_is_bounded_and_says_so(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     database = FailingDatabase(failure=fail)
     with threads_at_once(), structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
@@ -273,7 +273,7 @@ async def test_a_schema_that_becomes_newer_later_ends_nothing(autojump_clock: tr
 # --- a database that hangs
 
 
-async def test_a_database_that_hangs_holds_up_neither_the_start_nor_calls_nor_the_end(
+async def test_r38_a_database_that_hangs_holds_up_neither_the_start_nor_calls_nor_the_end(
     mock_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     released, hanging = threading.Event(), threading.Event()
