@@ -47,6 +47,7 @@ def logged() -> Iterator[io.StringIO]:
     handlers, level = root.handlers, root.level
     out = io.StringIO()
     set_up_logging(LogFormat.JSON, LogLevel.DEBUG, out, redact=log_redaction(SETTINGS))
+    structlog.configure(cache_logger_on_first_use=False)  # else the modules' loggers would write here in other tests too
     yield out
     root.handlers = handlers
     root.setLevel(level)
