@@ -22,7 +22,7 @@ PROMPTS = open_prompts(speech_folder())
 
 FIRST_S, SECOND_S, LOOP_S = 1.0, 4.5, 60.0
 """When the person speaks; the second time, the agent is in the middle of its answer."""
-SETTINGS = ("--set", "call.greeting=false")
+SETTINGS = ("--set", "call.greeting=false", "--set", "recording.enabled=true", "--set", "recording.path={dialect}/{call_id}.wav")
 
 LISTEN = """import("/console/files/phone.js").then(({ phone }) => {
   // What the loudspeaker gets is looked at every 20 ms; so is the moment of each clear.
@@ -91,13 +91,17 @@ async def test_r39_the_agent_answers_the_softphone_and_falls_silent_when_the_per
         await page.wait_for("document.querySelectorAll('.call-card').length === 1")
         await page.click("#strip-hang-up")
         await page.wait_for("document.querySelectorAll('.call-card').length === 0")
-        assert page.complaints == []
         with trio.fail_after(5):
             lines = await journal_of(page)
             while not only(lines, "Close"):
                 await trio.sleep(0.1)
                 lines = await journal_of(page)
         check_journal(lines, tmp_path / "calls")
+        await page.evaluate(f"location.hash = '#/call/{lines[0]['call_id']}'")
+        await page.wait_for("document.querySelector('audio')?.readyState > 0")
+        recorded_s = await page.evaluate("document.querySelector('audio').duration")
+        assert abs(recorded_s - lines[-1]["t"]) < 0.5, "the recording is as long as the call"
+        assert page.complaints == []
 
 
 async def test_a_console_that_is_open_does_not_hold_the_server_and_says_that_it_has_gone(tmp_path: Path) -> None:

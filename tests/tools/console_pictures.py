@@ -83,7 +83,7 @@ async def main() -> None:
         folder = Path(name)
         write_microphone(folder / "microphone.wav")
         async with (
-            running(folder) as (_, server),
+            running(folder, "--set", "recording.enabled=true") as (_, server),
             chromium(folder / "profile", microphone=folder / "microphone.wav") as browser,
         ):
             await take_pictures(browser, f"{server['url']}/?token={server['token']}")
