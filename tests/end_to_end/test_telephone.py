@@ -35,7 +35,7 @@ async def test_r34_a_call_is_placed_with_recorded_speech_shown_and_kept_as_sound
     assert code == 0, shown
     for what in ("response created", "the agent is heard", "The call lasted", "caller.wav"):
         assert what in shown
-    (folder,) = [path for path in (tmp_path / "calls").iterdir() if path.is_dir()]
+    (folder,) = [path for path in (tmp_path / "calls").iterdir() if path.is_dir() and not path.name.startswith(".")]
     assert folder.name in shown
     assert {path.name for path in folder.iterdir()} >= {"caller.wav", "call.jsonl", "call.png"}
     assert (folder / "call.png").read_bytes().startswith(b"\x89PNG")
