@@ -6,6 +6,8 @@ import pytest
 from attrs import evolve
 
 from trio_voice.agent.agent import HANG_UP, Agent
+from trio_voice.audio.g711 import ulaw_to_pcm16
+from trio_voice.audio.levels import rms_dbfs
 from trio_voice.config import ModelAccess, ModelAudioFormat, ModelSettings, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
@@ -62,6 +64,9 @@ def test_the_rest_of_the_plan_is_passed_on_and_there_is_an_apology() -> None:
     plan = call_plan(SETTINGS, "https://host/v1", "1.2.3")
     assert (plan.settings, plan.wording, plan.version) == (SETTINGS.call, SETTINGS.wording, "1.2.3")
     assert len(plan.apology) > 8000  # more than a second of speech
+    assert len(plan.comfort) == 3200  # 0.4 s of soft tones
+    assert -35 < rms_dbfs(ulaw_to_pcm16(plan.comfort)) < -25
+    assert plan.agent_name == SETTINGS.agent.name
 
 
 def test_the_model_is_named_without_its_secrets() -> None:

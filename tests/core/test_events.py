@@ -15,7 +15,7 @@ NOT_FROM_A_SESSION = {
 SAMPLES: dict[str, Any] = {
     "session": 1, "audio": b"12345678", "level_dbfs": -20.0, "at_ms": 5, "kind": ItemKind.MESSAGE, "final": False,
     "retryable": True, "status": ResponseStatus.COMPLETED, "audio_end_ms": 7, "request": 1, "leg": "model",
-    "limit_s": 5.0, "job": 1, "change": 1, "voice_changes": True, "reply": False,
+    "limit_s": 5.0, "job": 1, "change": 1, "voice_changes": True, "reply": False, "transcribes": False,
 }  # fmt: skip
 
 

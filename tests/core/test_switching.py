@@ -98,6 +98,13 @@ def test_r30_words_that_do_not_come_are_waited_for_a_second() -> None:
     assert book >> 0.000001 << Note("the words of a turn have not come") << CloseSession(1) << ...
 
 
+def test_r30_the_words_of_the_first_turn_are_waited_for_where_they_are_known_to_come() -> None:
+    book = started(greeting=False, idle_s=0.0) >> SessionReady(1, transcribes=True) >> SpeechStarted(1, "u1") >> 1.0
+    book = book >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1") >> 0.15 << CreateResponse >> ResponseCreated(1, "r1", 1)
+    book = book >> ResponseDone(1, "r1", DONE) >> VOICE << OpenSession(2, 0.0, 1) >> SessionReady(2, transcribes=True)
+    assert book >> CallerTranscribed(1, "u1", "hello") << CloseSession(1) << AddText(2, 1, "user", "hello") << ReportChange(1)
+
+
 def test_r30_without_transcripts_the_session_that_heard_the_turn_answers_it_first() -> None:
     book = answered() >> SpeechStarted(1, "u1") >> VOICE << OpenSession(2, 0.0, 1) >> SessionReady(2) >> SpeechStopped(1, "u1")
     book = spoken(book >> TurnCommitted(1, "u1") >> 0.15 << CreateResponse(1, 1, Purpose.TURN), ms=100)

@@ -273,6 +273,8 @@ class Rig:
     agent: Agent = field(factory=lambda: Agent(instructions="Be brief."))
     start_limit_s: float = 10.0
     witnesses: Sequence[Witness] = ()
+    comfort: bytes = b""
+    transcription_model: str | None = None
     watches: tuple[Watch, ...] = ()
     sessions: list[ModelTalker] = field(factory=list)
     refusals: list[str] = field(factory=list)
@@ -292,7 +294,10 @@ class Rig:
     def plan(self) -> CallPlan:
         return CallPlan(
             endpoint=ModelEndpoint(url=MODEL_URL, connect=self.connect),
-            session=self.agent.session(SessionSettings(instructions="", model="test")),
+            session=self.agent.session(
+                SessionSettings(instructions="", model="test", transcription_model=self.transcription_model)
+            ),
+            comfort=self.comfort,
             toolbox=self.agent.toolbox,
             agent_name=self.agent.name,
             jitter=lambda: 1.0,

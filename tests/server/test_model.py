@@ -17,6 +17,8 @@ from tests.server.memory_socket import MemorySocket, socket_pair
 from tests.server.rig import noise
 from trio_voice.core.commands import AppendAudio, CancelResponse, CreateResponse, Purpose
 from trio_voice.core.events import (
+    ChangeApplied,
+    ChangeRefused,
     Event,
     ModelAudio,
     ModelErred,
@@ -368,3 +370,69 @@ async def test_closed_while_the_model_does_not_read_it_is_over_after_the_limit(a
         world.session.close()
     assert world.over_at == began + LAST_WORDS_LIMIT_S
     assert world.events() == [SessionReady(1)]
+
+
+# --- other settings for a session that runs ----------------------------------------------------------------------------
+
+BILLING = evolve(SETTINGS, instructions="Bill.")
+CEDAR = evolve(BILLING, voice="cedar")
+
+
+async def updated(world: World, settings: SessionSettings) -> Message:
+    """The session is given other settings; what the model is sent."""
+    await world.agree()
+    assert world.session.update(settings, 1, "update-1")
+    return await world.next()
+
+
+async def test_r32_new_settings_leave_a_voice_that_stays_alone(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        update = await updated(world, BILLING)
+        assert (update["type"], update["event_id"]) == ("session.update", "update-1")
+        assert (update["session"]["instructions"], "voice" in update["session"]["audio"]["output"]) == ("Bill.", False)
+        await world.send(type="session.updated", event_id="e", session=update["session"])
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.events() == [SessionReady(1), ChangeApplied(1, 1)]
+        await world.send(type="session.updated", event_id="e", session=update["session"])  # nobody asked for that one
+        await world.far.close()
+    assert [type(event) for event in world.events()] == [SessionReady, ChangeApplied, SessionLost]
+
+
+async def test_r30_a_voice_that_the_model_does_not_take_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        update = await updated(world, CEDAR)
+        assert update["session"]["audio"]["output"]["voice"] == "cedar"
+        update["session"]["audio"]["output"]["voice"] = "marin"
+        await world.send(type="session.updated", event_id="e", session=update["session"])
+        await trio.testing.wait_all_tasks_blocked()
+        reason = "session.audio.output.voice: asked for 'cedar', the peer applied 'marin'"
+        assert world.events() == [SessionReady(1), ChangeRefused(1, 1, reason)]
+        await world.far.close()
+
+
+async def test_an_update_that_is_refused_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        await updated(world, CEDAR)
+        await world.send(type="error", event_id="e", error={"code": "cannot_update_voice", "message": "no", "event_id": "x"})
+        await world.send(
+            type="error", event_id="e", error={"code": "cannot_update_voice", "message": "no", "event_id": "update-1"}
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.events()[-1] == ChangeRefused(1, 1, "the model refused: no")
+        assert [type(event) for event in world.events()] == [SessionReady, ModelErred, ModelErred, ChangeRefused]
+        await world.far.close()
+
+
+async def test_an_update_that_would_make_the_call_noise_ends_the_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        update = await updated(world, BILLING)
+        update["session"]["audio"]["output"]["format"] = {"type": "audio/pcm", "rate": 24000}
+        await world.send(type="session.updated", event_id="e", session=update["session"])
+        await trio.testing.wait_all_tasks_blocked()
+    lost = world.events()[-1]
+    assert isinstance(lost, SessionLost)
+    assert "changed more than it should" in lost.reason
+
+
+async def test_a_session_without_a_socket_cannot_be_updated() -> None:
+    assert not World().session.update(BILLING, 1, "update-1")

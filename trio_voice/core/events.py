@@ -90,9 +90,10 @@ class CallerHungUp(Event):
 
 @frozen
 class SessionReady(Event):
-    """Session number `session` accepted our settings and may be talked to."""
+    """Session number `session` accepted our settings and may be talked to; `transcribes`: it writes down the caller's words."""
 
     session: int
+    transcribes: bool = False
 
 
 @frozen

@@ -25,6 +25,7 @@ def on_session_ready(parts: Parts, event: SessionReady, _now: float) -> None:
     if not parts.sessions.ready(event.session):
         parts.do(Discard(Refusal.STALE_SESSION))
         return
+    parts.standing.words_come = parts.standing.words_come or event.transcribes
     switching.session_ready(parts)
 
 

@@ -12,7 +12,7 @@ class Standing:
     """Where a call stands.
 
     `session` is the number of the Realtime session that may be talked to; None while there is none. `end_reason` says why the
-    call is ending, while it is. `words_come` says that the caller's words have been told as text in this call.
+    call is ending, while it is. `words_come` says that the caller's words are told as text in this call.
     """
 
     call: CallState = CallState.CONNECTING

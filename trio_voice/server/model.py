@@ -194,7 +194,7 @@ class ModelSession:
     async def _talk(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
         self._outbox = outbox = Outbox(socket, on_overrun=self._overran, on_unsent=self._unsent)
         lost = SessionLost(self.number, "the model could not be written to, and said no more")
-        self._tell(SessionReady(self.number))
+        self._tell(SessionReady(self.number, self.settings.transcription_model is not None))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, outbox, nursery.cancel_scope)
