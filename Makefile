@@ -1,11 +1,16 @@
 # `make` alone lists what there is to make. ARGS goes to the program: make call ARGS="--barge-in-at 3".
+# EXAMPLE names an agent in examples/: make run EXAMPLE=receptionist.
 # PYTHON names the interpreter for a new environment, VENV the environment: make test PYTHON=python3.13 VENV=.venv313.
 
 PYTHON ?=
 VENV ?= .venv
 ARGS ?=
 CALL ?=
+EXAMPLE ?=
 IN_VENV = $(VENV)/bin/python
+# An example brings its script for the embedded model, which does not answer where there is a key.
+EXAMPLE_SCRIPT = $(if $(OPENAI_API_KEY),,--script examples/scripts/$(EXAMPLE).toml)
+EXAMPLE_ARGS = $(if $(EXAMPLE),examples/$(EXAMPLE).py $(EXAMPLE_SCRIPT) --set model.transcription_model=gpt-4o-mini-transcribe)
 
 .PHONY: help run call replay model speech test prove bench lint types clean for-run for-dev
 .DEFAULT_GOAL := help
@@ -14,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: for-run ## answer calls on http://127.0.0.1:8080 (with OPENAI_API_KEY set: with OpenAI's model)
-	@$(IN_VENV) -m trio_voice serve $(ARGS)
+	@$(IN_VENV) -m trio_voice serve $(EXAMPLE_ARGS) $(ARGS)
 
 call: for-run ## place a test call with recorded speech; starts a server if none runs
 	@$(IN_VENV) -m trio_voice call $(ARGS)

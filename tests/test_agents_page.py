@@ -47,8 +47,8 @@ def test_an_agent_of_the_page_can_be_served(block: int, tools: list[str]) -> Non
 
 def test_what_the_page_says_about_testing_is_so() -> None:
     load(BLOCKS[0])
-    exec(BLOCKS[4])
-    assert len(BLOCKS) == 5
+    exec(BLOCKS[5])
+    assert len(BLOCKS) == 6
 
 
 def test_the_mistake_that_the_page_shows_is_the_one_that_is_made() -> None:

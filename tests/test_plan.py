@@ -8,6 +8,7 @@ from attrs import evolve
 from trio_voice.agent.agent import HANG_UP, Agent
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
+from trio_voice.agent.context import ModelApi
 from trio_voice.config import ModelAccess, ModelAudioFormat, ModelSettings, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
@@ -51,6 +52,12 @@ def test_the_audio_format_is_that_of_both_directions(audio_format: ModelAudioFor
     session = call_plan(evolve(SETTINGS, model=ModelSettings(audio_format=audio_format)), "https://host/v1", "1").session
     assert session.input_format is session.output_format
     assert session.input_format.value == f"audio/{audio_format.value}"
+
+
+def test_agents_may_ask_a_text_model_where_the_voice_comes_from() -> None:
+    plan = call_plan(SETTINGS, "wss://host/v1/realtime", "1")
+    assert plan.api == ModelApi(base_url="https://host/v1", key="k-1")
+    assert "k-1" not in repr(plan.api)
 
 
 def test_the_model_is_reached_at_its_url_with_its_key() -> None:

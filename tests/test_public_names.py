@@ -12,14 +12,14 @@ import pytest
 import trio_voice
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.change import Change
-from trio_voice.agent.context import CallContext, NotSupported
+from trio_voice.agent.context import CallContext, ModelApi, NotSupported
 from trio_voice.agent.mistakes import AgentError
 from trio_voice.agent.tool import Tool, ToolError, tool
 from trio_voice.core.settings import CallSettings
 from trio_voice.errors import TrioVoiceError, UserError
 
 PUBLIC: list[Any] = [
-    Agent, AgentError, CallContext, CallSettings, Change, NotSupported, Tool, ToolError, TrioVoiceError, UserError, tool
+    Agent, AgentError, CallContext, CallSettings, Change, ModelApi, NotSupported, Tool, ToolError, TrioVoiceError, UserError, tool
 ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trio_voice.agent.agent import Agent
     from trio_voice.agent.change import Change
-    from trio_voice.agent.context import CallContext, NotSupported
+    from trio_voice.agent.context import CallContext, ModelApi, NotSupported
     from trio_voice.agent.mistakes import AgentError
     from trio_voice.agent.tool import Tool, ToolError, tool
     from trio_voice.core.settings import CallSettings
@@ -66,6 +66,7 @@ __all__ = [
     "CallContext",
     "CallSettings",
     "Change",
+    "ModelApi",
     "NotSupported",
     "Tool",
     "ToolError",

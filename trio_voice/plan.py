@@ -6,10 +6,11 @@ import math
 from functools import cache
 from importlib.resources import files
 
+from trio_voice.agent.context import ModelApi
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.config import Settings
 from trio_voice.core.settings import Turns
-from trio_voice.realtime.providers import OPENAI, session_url, upgrade_headers
+from trio_voice.realtime.providers import OPENAI, http_api_url, session_url, upgrade_headers
 from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.server.call_runner import CallPlan
 from trio_voice.server.dial import Target
@@ -30,6 +31,7 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
         session=_session(settings),
         toolbox=settings.agent.toolbox,
         agent_name=settings.agent.name,
+        api=ModelApi(base_url=http_api_url(base_url), key=settings.access.api_key),
         settings=settings.call,
         wording=settings.wording,
         apology=_apology(),

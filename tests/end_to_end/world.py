@@ -6,7 +6,7 @@ The clock runs four times as fast as the world's, for all three of them alike.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from trio_voice.phone.scenario import Scenario, Step
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.phone.voice import Speech, prepare_speech
 from trio_voice.realtime.settings import AudioFormat, SessionSettings
-from trio_voice.realtime_server.script import parse_script
+from trio_voice.realtime_server.script import Script, parse_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.server.answering import Answering
 from trio_voice.server.call_runner import CallPlan
@@ -60,6 +60,7 @@ class World:
     url: str
     calls_folder: Path
     directory: CallDirectory
+    model_url: str
 
     async def call(self, steps: Sequence[Step], **scenario: Any) -> tuple[PhoneCall, Ending]:
         """Place a call, live it to its end, and wait until the server has let go of it."""
@@ -89,28 +90,16 @@ async def world(
     calls_folder: Path,
     *,
     settings: CallSettings | None = None,
-    script: str = SCRIPT,
+    script: str | Script = SCRIPT,
     audio_format: AudioFormat = AudioFormat.PCMU,
+    make_plan: Callable[[str], CallPlan] | None = None,
 ) -> AsyncIterator[World]:
-    """Start everything; it ends with the block."""
+    """Start everything; it ends with the block. `make_plan` makes another plan than ours, with the model at that URL."""
     async with trio.open_nursery() as nursery:
-        model = ModelServerSettings(port=0, script=parse_script(script, "the test's script"), seed=1)
+        script = parse_script(script, "the test's script") if isinstance(script, str) else script
+        model = ModelServerSettings(port=0, script=script, seed=1)
         model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
-        agent = Agent(voice="marin")
-        call_settings = settings or CallSettings()
-        session = SessionSettings(
-            instructions="",
-            model="gpt-realtime-2.1",
-            vad_silence_ms=call_settings.vad_silence_ms,
-            input_format=audio_format,
-            output_format=audio_format,
-        )
-        plan = CallPlan(
-            endpoint=ModelEndpoint(url=f"{model_url}?model=gpt-realtime-2.1"),
-            session=agent.session(session),
-            toolbox=agent.toolbox,
-            settings=call_settings,
-        )
+        plan = _plan(model_url, settings or CallSettings(), audio_format) if make_plan is None else make_plan(model_url)
         directory = CallDirectory()
         listeners = await open_listeners("127.0.0.1", 0)
         port = listeners[0].socket.getsockname()[1]
@@ -122,5 +111,22 @@ async def world(
             await serve(listeners, media=Answering(plan, directory, calls_folder), app=no_pages, draining=trio.Event())
 
         nursery.start_soon(answer)
-        yield World(f"ws://127.0.0.1:{port}/media/twilio", calls_folder, directory)
+        yield World(f"ws://127.0.0.1:{port}/media/twilio", calls_folder, directory, model_url)
         nursery.cancel_scope.cancel()
+
+
+def _plan(model_url: str, settings: CallSettings, audio_format: AudioFormat) -> CallPlan:
+    agent = Agent(voice="marin")
+    session = SessionSettings(
+        instructions="",
+        model="gpt-realtime-2.1",
+        vad_silence_ms=settings.vad_silence_ms,
+        input_format=audio_format,
+        output_format=audio_format,
+    )
+    return CallPlan(
+        endpoint=ModelEndpoint(url=f"{model_url}?model=gpt-realtime-2.1"),
+        session=agent.session(session),
+        toolbox=agent.toolbox,
+        settings=settings,
+    )

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.change import Change
-from trio_voice.agent.context import CallContext, NotSupported
+from trio_voice.agent.context import CallContext, ModelApi, NotSupported
 from trio_voice.agent.tool import tool
 from trio_voice.core.commands import ReportChange
 from trio_voice.core.events import (
@@ -77,6 +77,7 @@ async def a_call(no_digits: str | None = None) -> AsyncIterator[Shell]:
             setups=shell.setups,
             said=lambda: [("user", "hello")],
             no_digits=no_digits,
+            api=ModelApi(base_url="https://host/v1"),
             limit_s=20.0,
         )
         yield shell
@@ -162,6 +163,7 @@ def test_a_context_says_whose_call_it_is_and_outlives_it_harmlessly() -> None:
     program.join()
     (shell,) = kept
     context = shell.context
+    assert context.api == ModelApi(base_url="https://host/v1")
     assert (context.call_id, context.call_sid, context.caller, context.called) == ("c1", "CA1", "+4930123", "+4930456")
     assert context.parameters == {"ticket": "7"}
     ask(context)  # the whole program is over: there is nobody to ask

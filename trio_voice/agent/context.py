@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_voice.agent.change import Change
 
@@ -57,6 +57,20 @@ class NotSupported(Exception):  # noqa: N818 - a fact about the carrier, and nob
     """The call's carrier cannot do what was asked; the text says what and which."""
 
 
+@frozen(kw_only=True)
+class ModelApi:
+    """The HTTP API beside the voice's model, for agents that have a text model do something.
+
+    `AsyncOpenAI(base_url=call.api.base_url, api_key=call.api.key or "none")` works under Trio. The embedded model has a stand-in
+    of chat completions there.
+    """
+
+    base_url: str
+    """For instance https://api.openai.com/v1."""
+    key: str | None = field(default=None, repr=False)
+    """The same that the voice's model is given; None: it asks for none."""
+
+
 Job = Callable[["CallContext"], Awaitable[object]]
 """What runs beside a conversation."""
 
@@ -81,6 +95,8 @@ class CallContext:
     """What was attached to the call's stream when it was set up."""
     data: dict[str, Any] = field(factory=dict)
     """Yours: what tools and jobs of this call want to remember. It lives as long as the call, whatever interrupts it."""
+    api: ModelApi = field(factory=lambda: ModelApi(base_url=""))
+    """Where a text model can be asked, and with which key."""
     _control: CallControl = field(repr=False)
 
     def say(self, text: str) -> None:

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.change import Change
-from trio_voice.agent.context import CallContext, NotSupported
+from trio_voice.agent.context import CallContext, ModelApi, NotSupported
 from trio_voice.core.events import (
     ChangeAsked,
     DigitsAsked,
@@ -119,6 +119,7 @@ def tools_of_call(
     threads: ToolThreads,
     call_id: str,
     started: StreamStarted,
+    api: ModelApi,
     setups: CallSetups,
     said: Callable[[], list[tuple[str, str]]],
     no_digits: str | None,
@@ -142,6 +143,7 @@ def tools_of_call(
         caller=started.caller,
         called=started.called,
         parameters=started.parameters,
+        api=api,
         control=control,
     )
     return ToolRunner(

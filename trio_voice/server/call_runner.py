@@ -25,6 +25,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from trio_voice.agent.context import ModelApi
 from trio_voice.agent.tool import Tool
 from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
 from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
@@ -96,6 +97,8 @@ class CallPlan:
     toolbox: Mapping[str, Tool] = field(factory=dict)
     """The tools that the session declares, by their names."""
     agent_name: str = "the agent"
+    api: ModelApi = field(factory=lambda: ModelApi(base_url=""))
+    """Where agents may ask a text model."""
     threads: ToolThreads = field(factory=ToolThreads)
     settings: CallSettings = field(factory=CallSettings)
     wording: Wording = field(factory=Wording)
@@ -202,6 +205,7 @@ class CallRunner:
             threads=self.plan.threads,
             call_id=self.call_id,
             started=self.started,
+            api=self.plan.api,
             setups=self._setups,
             said=self.call.parts.history.seed,
             no_digits=None
