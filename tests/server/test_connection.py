@@ -131,6 +131,17 @@ async def test_a_ping_is_answered_while_messages_are_awaited(autojump_clock: tri
     assert await near.receive_some() == b"\x8a\x03you"
 
 
+async def test_a_message_behind_a_ping_whose_answer_is_cancelled_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    connection = server_over(far)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.send_all, b"\x89\x80\0\0\0\0" + text("a"))
+        with trio.move_on_after(1) as scope:
+            await connection.receive()
+    assert scope.cancelled_caught
+    assert await connection.receive() == "a"
+
+
 async def test_pings_that_come_while_a_message_is_stuck_are_one_pong_behind_it(autojump_clock: trio.testing.MockClock) -> None:
     near, far = trio.testing.lockstep_stream_pair()
     connection = server_over(far)

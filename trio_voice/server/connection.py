@@ -135,11 +135,14 @@ class Connection:
             data = await self._wire.receive()
             if not data:
                 self._end(_State.OVER, ABNORMAL_CLOSURE)
+            to_answer: list[Received] = []
             for received in self._decoder.decode(data):
                 if type(received) is str or type(received) is bytes:
                     self._messages.append(received)
                 else:
-                    await self._respond(received)
+                    to_answer.append(received)
+            for received in to_answer:  # after all messages are kept: an answer may be cancelled
+                await self._respond(received)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end(_State.OVER, ABNORMAL_CLOSURE)
         finally:
