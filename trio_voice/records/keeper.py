@@ -23,7 +23,7 @@ from trio_voice.records.address import Address
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.desk import Desk, Done
 from trio_voice.records.record import CallFacts
-from trio_voice.records.spool import Spool
+from trio_voice.records.spool import LIVE_FOR_S, Spool
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.masking import mask_number
 
@@ -37,6 +37,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOOK_EVERY_S = 300.0
 """How often it is looked whether others have left something in the spool."""
+SECOND_LOOK_S = LIVE_FOR_S + 5.0
+"""The second look comes earlier: what a server left that was killed just before the start looked as if it went on."""
 AT_ONCE = 20
 _T = TypeVar("_T")
 
@@ -59,6 +61,7 @@ class Records:
     _ask_at: float = field(default=0.0, init=False)
     """Not before this moment the database is asked again."""
     _look_at: float = field(default=0.0, init=False)
+    _has_looked: bool = field(default=False, init=False)
     _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _work: trio.Event = field(factory=trio.Event, init=False)
     _is_ending: bool = field(default=False, init=False)
@@ -173,7 +176,8 @@ class Records:
             self._tell(str(failure))
             return
         self._tell("")
-        self._look_at = trio.current_time() + LOOK_EVERY_S
+        self._look_at = trio.current_time() + (LOOK_EVERY_S if self._has_looked else SECOND_LOOK_S)
+        self._has_looked = True
         if found:
             log.info("calls without a record were found", calls=len(found))
         for call_id in found[: self.desk.spool.limit]:
