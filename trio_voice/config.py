@@ -112,7 +112,8 @@ class ServerSettings:
     max_calls: int = field(default=500, validator=validators.ge(0))
     """How many calls there may be at once; more are refused: busy. 0: any number."""
     calls_per_minute: int = field(default=120, validator=validators.ge(0))
-    """How many calls one address may begin in a minute, but for clients on this machine. 0: any number."""
+    """How often one address may try in a minute without a proof, or with a wrong one; who is on this machine is not counted. 0:
+    any number."""
     call_token_limit_s: float = field(default=60.0, validator=validators.ge(1.0), converter=float)
     """How long the call token in a webhook's answer is good."""
     api_token_file: Path | None = None

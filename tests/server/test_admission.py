@@ -155,6 +155,16 @@ async def test_r40_one_address_tries_only_so_often_and_this_machine_as_often_as_
     assert [door.knock(remote="127.0.0.1:5", headers=tunnel) for _ in range(3)] == [None, None, EntryFault.TOO_OFTEN]
 
 
+async def test_r40_who_shows_a_proof_is_not_counted_and_who_shows_a_wrong_one_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    door = Door(per_minute=2)
+    tokens = [door.admission.tokens.issue(Issuer.API) for _ in range(5)]
+    assert [door.knock(token) for token in tokens] == [None] * 5
+    assert [door.knock("made up") for _ in range(3)] == [EntryFault.UNKNOWN_TOKEN] * 2 + [EntryFault.TOO_OFTEN]
+    assert door.knock(door.admission.tokens.issue(Issuer.API)) is None
+
+
 def test_what_became_of_calls_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_voice.server.admission.REMEMBERED_CALLS", 2)
     admission = Admission()

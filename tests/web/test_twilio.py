@@ -230,11 +230,19 @@ async def test_r40_without_a_secret_only_this_machine_is_trusted() -> None:
     assert (await World(MediaAccess.OPEN, auth_tokens=()).post(headers={})).status == 200
 
 
-async def test_r40_one_address_calls_only_so_often(autojump_clock: trio.testing.MockClock) -> None:
+async def test_r40_a_stranger_tries_only_so_often(autojump_clock: trio.testing.MockClock) -> None:
+    for world, headers, first in [
+        (World(per_minute=1), {"X-Twilio-Signature": "wrong"}, 403),
+        (World(MediaAccess.OPEN, auth_tokens=(), per_minute=1), {}, 200),
+    ]:
+        assert (await world.post(headers=headers)).status == first
+        answer = await world.post(pairs=[("CallSid", "CA2")], headers=headers)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "60")
+
+
+async def test_a_carrier_that_signs_calls_as_often_as_there_are_places(autojump_clock: trio.testing.MockClock) -> None:
     world = World(per_minute=1)
-    assert (await world.post()).status == 200
-    answer = await world.post(pairs=[("CallSid", "CA2")])
-    assert (answer.status, answer.headers["retry-after"]) == (429, "60")
+    assert [(await world.post(pairs=[("CallSid", f"CA{number}")])).status for number in range(9)] == [200] * 9
 
 
 @pytest.mark.parametrize(

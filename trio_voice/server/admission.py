@@ -51,6 +51,13 @@ class EntryFault(Enum):
     REPEATED = "repeated"
 
 
+class _Proven(Enum):
+    """Whether a client has shown that it may call; NO: it need not."""
+
+    YES = "yes"
+    NO = "no"
+
+
 @frozen
 class Refused:
     """A call that is not taken: why, the HTTP status, and a sentence for the log and the client."""
@@ -118,16 +125,20 @@ class Admission:
 
     # --- before there is a stream: webhooks
 
-    def welcome(self, remote: str, headers: Mapping[str, str], *, has_place: bool = False) -> Refused | None:
+    def welcome(self, *, has_place: bool = False) -> Refused | None:
         """Tell whether a new call could be taken now; None: yes. `has_place`: it has taken its place before."""
         if self.draining.is_set():
             return self.refuse(EntryFault.DRAINING)
-        address = client_address(remote, headers)
-        if address != "unknown" and not is_local(remote, headers) and not self.rate.allows(address):
-            return self.refuse(EntryFault.TOO_OFTEN, detail=f"{self.rate.per_minute} a minute from one address")
         if not has_place and self.full:
             return self.refuse(EntryFault.BUSY, detail=f"{self.max_calls} calls at once")
         return None
+
+    def count_stranger(self, remote: str, headers: Mapping[str, str]) -> Refused | None:
+        """Count somebody who has shown no proof, or a wrong one; None: they may still try."""
+        address = client_address(remote, headers)
+        if address == "unknown" or is_local(remote, headers) or self.rate.allows(address):
+            return None
+        return self.refuse(EntryFault.TOO_OFTEN, detail=f"{self.rate.per_minute} a minute from one address")
 
     def refuse(self, fault: EntryFault, *, detail: str = "") -> Refused:
         """Count a refusal, and put it into words."""
@@ -156,32 +167,39 @@ class Admission:
     def _judge(self, dialect: str, target: str, token: str, remote: str, headers: Mapping[str, str]) -> Admitted | Refused:
         if not is_of_same_origin(headers):
             return self.refuse(EntryFault.FOREIGN_PAGE)
-        refused = self.welcome(remote, headers, has_place=bool(token))
-        if refused is not None:
+        proven = self._prove(dialect, target, token, remote, headers)
+        if proven is not _Proven.YES and (refused := self.count_stranger(remote, headers)) is not None:
             return refused
+        if isinstance(proven, EntryFault):
+            return self.refuse(proven)
+        return self.welcome(has_place=bool(token)) or self._admit(token)
+
+    def _prove(self, dialect: str, target: str, token: str, remote: str, headers: Mapping[str, str]) -> _Proven | EntryFault:
+        """Look at what a client shows. A token is not used up by it: whoever has read it in some log must not do that."""
+        if token:
+            try:
+                ticket = self.tokens.find(token)
+            except TokenRefused as error:
+                return _OF_TOKENS[error.fault]
+            wants_signature = ticket.issuer is Issuer.WEBHOOK and self._signs(dialect)
+        elif self.access is MediaAccess.OPEN or (self.access is MediaAccess.LOCAL and is_local(remote, headers)):
+            return _Proven.NO
+        elif not self._signs(dialect) or HEADER not in headers:
+            return EntryFault.NO_PROOF
+        else:
+            wants_signature = True
+        fault = self.proof.fault(headers, target, websocket=True) if wants_signature else None
+        return _Proven.YES if fault is None else fault
+
+    def _admit(self, token: str) -> Admitted | Refused:
         if not token:
-            return self._without_token(dialect, target, remote, headers)
+            return Admitted()
         try:
             ticket = self.tokens.find(token)
-        except TokenRefused as error:
-            return self.refuse(_OF_TOKENS[error.fault])
-        if ticket.issuer is Issuer.WEBHOOK and self._signs(dialect):
-            fault = self.proof.fault(headers, target, websocket=True)
-            if fault is not None:
-                return self.refuse(fault)  # the token is still good: whoever has read it in some log must not use it up
-        try:
             self.tokens.use(token)
         except TokenRefused as error:
             return self.refuse(_OF_TOKENS[error.fault])
         return Admitted(ticket)
-
-    def _without_token(self, dialect: str, target: str, remote: str, headers: Mapping[str, str]) -> Admitted | Refused:
-        if self.access is MediaAccess.OPEN or (self.access is MediaAccess.LOCAL and is_local(remote, headers)):
-            return Admitted()
-        if not self._signs(dialect) or HEADER not in headers:
-            return self.refuse(EntryFault.NO_PROOF)
-        fault = self.proof.fault(headers, target, websocket=True)
-        return Admitted() if fault is None else self.refuse(fault)
 
     def _signs(self, dialect: str) -> bool:
         return dialect == SIGNED_DIALECT and self.proof.can_check

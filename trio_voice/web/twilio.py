@@ -68,11 +68,9 @@ class TwilioWebhooks:
         if any(call.call_sid == call_sid for call in self.directory):
             raise _http(self.admission.refuse(EntryFault.REPEATED))
         has_place = self.admission.tokens.waits_for(call_sid)
-        refused = self.admission.welcome(_remote(request), request.headers, has_place=has_place)
+        refused = self.admission.welcome(has_place=has_place)
         if refused is not None:
             log.warning("a call was refused", reason=refused.fault.value, call_sid=call_sid)
-            if refused.fault is EntryFault.TOO_OFTEN:
-                raise _http(refused)
             return _twiml('<Reject reason="busy"/>')
         token = self.admission.tokens.issue(Issuer.WEBHOOK, call_sid)
         log.info("a call comes in", call_sid=call_sid, caller=mask_number(form.get("From", "")))
@@ -133,14 +131,21 @@ class TwilioWebhooks:
             if not is_trusted and self.admission.access is not MediaAccess.OPEN:
                 log.error("a webhook was refused", reason=UNTRUSTED)
                 raise HTTPException(403, UNTRUSTED)
+            self._count_stranger(request)
             return
         target = request.scope["raw_path"].decode("latin-1")
         if query := request.scope["query_string"]:
             target += f"?{query.decode('latin-1')}"
         fault = proof.fault(request.headers, target, form=pairs)
         if fault is not None:
+            self._count_stranger(request)
             refused = self.admission.refuse(fault)
             log.warning("a webhook was refused", reason=refused.text)
+            raise _http(refused)
+
+    def _count_stranger(self, request: Request) -> None:
+        refused = self.admission.count_stranger(_remote(request), request.headers)
+        if refused is not None:
             raise _http(refused)
 
 
