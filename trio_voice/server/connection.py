@@ -182,11 +182,11 @@ class Connection:
     @property
     def unflushed(self) -> bool:
         """A message of `send_now` has left in part."""
-        return bool(self._rest)
+        return bool(self._rest) or self._wire.unsent
 
     def send_now(self, message: str | bytes) -> bool:
         """Send a message, or its beginning, without waiting; False: nothing of it was sent."""
-        if self._writing or self._rest or self._state is not _State.OPEN or not self._wire.sends_now:
+        if self._writing or self.unflushed or self._state is not _State.OPEN or not self._wire.sends_now:
             return False
         frame = self._encoder.message(message)
         try:
@@ -221,7 +221,7 @@ class Connection:
         try:
             if self._rest:
                 frame, self._rest = self._rest + frame, b""
-            while frame or self._answer:
+            while frame or self._answer or self._wire.unsent:
                 if not frame:
                     frame, self._answer = self._answer, b""
                 await self._wire.send(frame)

@@ -12,6 +12,8 @@ import trio
 from attrs import frozen
 
 from trio_voice.errors import TrioVoiceError
+from trio_voice.server.tls import TlsWire
+from trio_voice.server.wire import Wire, wire_of
 
 
 class ConnectFailed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
@@ -57,7 +59,7 @@ class Target:
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.resource.partition('?')[0]}"
 
 
-async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> Wire:
     """Open the TCP connection and, for wss, TLS over it; raises ConnectFailed."""
     try:
         tcp = await trio.open_tcp_stream(target.host, target.port)
@@ -65,17 +67,18 @@ async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> trio.abc.S
         raise ConnectFailed(f"cannot connect to {target}: the host name {target.host!r} cannot be resolved") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect to {target}: {_reason(error)}") from None
+    wire = wire_of(tcp)
     if not target.secure:
-        return tcp
-    tls = trio.SSLStream(tcp, ssl_context or _default_context(), server_hostname=target.host, https_compatible=True)
+        return wire
+    tls = TlsWire(wire, ssl_context or _default_context(), target.host)
     try:
-        await tls.do_handshake()
-    except trio.BrokenResourceError as broken:
-        await trio.aclose_forcefully(tcp)
-        raise ConnectFailed(f"cannot connect to {target}: {_tls_reason(broken.__cause__)}") from None
+        await tls.handshake()
+    except (ssl.SSLError, trio.BrokenResourceError) as error:
+        await tls.aclose()
+        raise ConnectFailed(f"cannot connect to {target}: {_tls_reason(error)}") from None
     except trio.Cancelled:
         with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(tcp)
+            await tls.aclose()
         raise
     return tls
 
@@ -94,7 +97,7 @@ def _reason(error: OSError) -> str:
     return ", ".join(sorted(text[:1].lower() + text[1:] for text in texts))
 
 
-def _tls_reason(cause: BaseException | None) -> str:
+def _tls_reason(cause: Exception) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not trusted ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError):

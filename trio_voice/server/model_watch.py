@@ -21,8 +21,8 @@ LOOK_LIMIT_S = 5.0
 
 async def connect_once(target: Target) -> None:
     """Open a connection and close it. Raises ConnectFailed."""
-    stream = await dial(target, None)
-    await trio.aclose_forcefully(stream)
+    wire = await dial(target, None)
+    await wire.aclose()
 
 
 @define(eq=False)

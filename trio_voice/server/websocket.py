@@ -180,20 +180,14 @@ async def open_websocket(
     """
     target = Target.of(url)
     deadline = trio.current_time() + connect_timeout_s
-    stream: trio.abc.Stream | None = None
+    wire: Wire | None = None
     with trio.move_on_at(deadline):
-        stream = await dial(target, ssl_context)
-    if stream is None:
+        wire = await dial(target, ssl_context)
+    if wire is None:
         raise ConnectFailed(f"cannot connect to {target}: no answer within {connect_timeout_s:g} s")
-    async with client_websocket(
-        stream,
-        target.authority,
-        target.resource,
-        headers,
-        max_message_bytes=max_message_bytes,
-        handshake_timeout_s=max(0.0, deadline - trio.current_time()),
-        name=str(target),
-    ) as socket:
+    handshake = ClientHandshake(target.authority, target.resource, headers or {})
+    left_s = max(0.0, deadline - trio.current_time())
+    async with _client(wire, handshake, str(target), max_message_bytes, left_s) as socket:
         yield socket
 
 
@@ -212,11 +206,19 @@ async def client_websocket(
 
     Raises ConnectFailed; `name` stands for the peer in its sentence.
     """
-    wire, peer = wire_of(stream), name or host
+    handshake = ClientHandshake(host, path, headers or {})
+    async with _client(wire_of(stream), handshake, name or host, max_message_bytes, handshake_timeout_s) as socket:
+        yield socket
+
+
+@asynccontextmanager
+async def _client(
+    wire: Wire, handshake: ClientHandshake, peer: str, max_message_bytes: int, handshake_timeout_s: float
+) -> AsyncIterator[MessageSocket]:
     try:
         opened = False
         with trio.move_on_after(handshake_timeout_s):
-            await _shake_hands(wire, ClientHandshake(host, path, headers or {}), peer)
+            await _shake_hands(wire, handshake, peer)
             opened = True
         if not opened:
             raise ConnectFailed(f"cannot connect to {peer}: no answer to the WebSocket handshake in time")

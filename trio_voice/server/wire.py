@@ -25,6 +25,10 @@ class Wire(Protocol):
     def sends_now(self) -> bool:
         """Something can be sent without waiting: `send_now` is of use."""
 
+    @property
+    def unsent(self) -> bool:
+        """Something that `send_now` took waits in the wire for the next `send`, of nothing for instance."""
+
     def unread(self, data: bytes) -> None:
         """Put back what was read too much; `receive` gives it first."""
 
@@ -64,6 +68,7 @@ class _SocketWire:
     """A TCP connection."""
 
     sends_now: ClassVar[bool] = True
+    unsent: ClassVar[bool] = False
 
     _stream: trio.SocketStream
     _received: bytes = field(default=b"", init=False)
@@ -130,6 +135,7 @@ class _StreamWire:
     """Any other stream."""
 
     sends_now: ClassVar[bool] = False
+    unsent: ClassVar[bool] = False
 
     _stream: trio.abc.Stream
     _received: bytes = field(default=b"", init=False)

@@ -1,0 +1,135 @@
+"""TLS over a wire, on the client's side: the leg to a model that is not on this machine.
+
+Trio has a stream for TLS, but nothing can be sent over it without waiting. Here a frame is encrypted and handed to the network in
+one go, from a plain function, as it is without TLS.
+
+A server may end the TCP connection without ending TLS first, as most do: a WebSocket has an end of its own.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+
+import trio
+from attrs import define, field
+
+from trio_voice.server.wire import READ_BYTES, Wire
+
+
+@define(eq=False)
+class TlsWire:
+    """A `Wire` over another. `handshake` comes first."""
+
+    _wire: Wire
+    _context: ssl.SSLContext
+    _host: str
+    _incoming: ssl.MemoryBIO = field(factory=ssl.MemoryBIO, init=False)
+    _outgoing: ssl.MemoryBIO = field(factory=ssl.MemoryBIO, init=False)
+    _tls: ssl.SSLObject = field(init=False)
+    _received: bytes = field(default=b"", init=False)
+    _encrypted: bytes = field(default=b"", init=False)
+    """What the network has not taken yet."""
+
+    def __attrs_post_init__(self) -> None:
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._host)
+
+    async def handshake(self) -> None:
+        """Agree on keys, and check the server's certificate.
+
+        Raises ssl.SSLError, and trio.BrokenResourceError when the connection ends before.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._send_encrypted()
+                data = await self._wire.receive()
+                if not data:
+                    raise trio.BrokenResourceError("the connection ended during the TLS handshake") from None
+                self._incoming.write(data)
+            except ssl.SSLError:
+                with suppress(trio.BrokenResourceError):
+                    await self._send_encrypted()  # the alert that tells the server why
+                raise
+            else:
+                await self._send_encrypted()
+                return
+
+    @property
+    def sends_now(self) -> bool:
+        """As the wire below."""
+        return self._wire.sends_now
+
+    @property
+    def unsent(self) -> bool:
+        """Some of what was sent is encrypted and waits here."""
+        return bool(self._encrypted) or self._outgoing.pending > 0
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too much."""
+        self._received = data + self._received
+
+    async def receive(self) -> bytes:
+        """Wait for the next bytes; b"" is the end, of TLS or of the connection."""
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            data, self._received = self._received, b""
+            return data
+        has_waited = False
+        while True:
+            try:
+                data = self._tls.read(READ_BYTES)
+            except ssl.SSLWantReadError:
+                has_waited = True
+                encrypted = await self._wire.receive()
+                if not encrypted:
+                    return b""
+                self._incoming.write(encrypted)
+                continue
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError(f"TLS broken: {error.reason or error}") from error
+            if not has_waited:
+                await trio.lowlevel.checkpoint()
+            return data
+
+    def interrupt(self) -> None:
+        """Wake the task that waits in `receive`, if there is one."""
+        self._wire.interrupt()
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Encrypt and send, if nothing waits to be sent: all, of which a part may wait here then, or nothing."""
+        if self.unsent:
+            return 0
+        self._encrypt(data)
+        self._encrypted = self._outgoing.read()
+        self._encrypted = self._encrypted[self._wire.send_now(self._encrypted) :]
+        return len(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Encrypt and send all, with what waits from before."""
+        self._encrypt(data)
+        await self._send_encrypted()
+
+    async def send_eof(self) -> None:
+        """Say nothing: one cannot end one direction of TLS alone and be sure that the other still comes."""
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Close the connection at once."""
+        await self._wire.aclose()
+
+    def _encrypt(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"TLS broken: {error.reason or error}") from error
+
+    async def _send_encrypted(self) -> None:
+        encrypted, self._encrypted = self._encrypted + self._outgoing.read(), b""
+        if encrypted:
+            await self._wire.send(encrypted)
