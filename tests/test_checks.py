@@ -6,6 +6,7 @@ import errno
 import resource
 import shutil
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -16,11 +17,15 @@ import httpx2
 import pytest
 import trio
 import trio.testing
+from attrs import evolve
 
 from trio_voice import checks as module
 from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
 from trio_voice.config import ModelAccess, ServerSettings, Settings
 from trio_voice.credentials import Credentials
+from trio_voice.records.address import file_address
+from trio_voice.records.database import Database
+from trio_voice.records.settings import RecordsSettings
 from trio_voice.server.websocket import ConnectFailed, SocketClosed
 
 TWILIO = Credentials(twilio_account_sid="AC" + "0" * 28 + "abcd", twilio_auth_tokens=("the-auth-token",))
@@ -53,7 +58,7 @@ def healthy(request: httpx2.Request) -> httpx2.Response:
 async def test_with_the_defaults_nothing_is_wrong(tmp_path: Path) -> None:
     findings = await checks(settings(tmp_path / "new" / "calls", port=0)).run()
     assert [finding.topic for finding in findings] == [
-        "settings", "calls folder", "disk", "port", "open files", "entrance", "model", "public URL", "Twilio", "clock",
+        "settings", "calls folder", "disk", "records", "port", "open files", "entrance", "model", "public URL", "Twilio", "clock",
     ]  # fmt: skip
     assert {finding.verdict for finding in findings} == {Verdict.OK, Verdict.NOTE}
     assert exit_code(findings) == 0
@@ -102,6 +107,50 @@ async def test_a_port_that_is_taken(answers: Answers, says: str) -> None:
         found = await checks(settings(port=taken.getsockname()[1]), answers).port()
     assert says in found.text
     assert (found.verdict is Verdict.WRONG) is (answers is nobody)
+
+
+def with_records(folder: Path, url: str | None = None, *, enabled: bool = True) -> Settings:
+    return evolve(settings(folder), records=RecordsSettings(url=url, enabled=enabled))
+
+
+async def test_records_that_are_there_are_not_yet_there_or_are_not_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    with trio.fail_after(30):
+        found = await checks(with_records(tmp_path)).records()
+        assert found == Finding("records", Verdict.OK, f"{path}: its tables are made at the next start")
+        assert not path.exists()
+        Database(file_address(path)).open()
+        assert await checks(with_records(tmp_path)).records() == Finding("records", Verdict.OK, f"{path} can be read")
+        found = await checks(with_records(tmp_path, enabled=False)).records()
+        assert found == Finding("records", Verdict.OK, "none (records.enabled is false)")
+
+
+async def test_records_that_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "calls.db").write_bytes(b"no database, but long enough to look at " * 50)
+    with trio.fail_after(30):
+        found = await checks(with_records(tmp_path)).records()
+        assert (found.verdict, "file is not a database" in found.text) == (Verdict.WRONG, True)
+        found = await checks(with_records(tmp_path, "mysql://tom:hunter2@db/x")).records()
+        assert (found.verdict, "(mysql) that is not known" in found.text) == (Verdict.WRONG, True)
+        assert "hunter2" not in found.text
+
+
+async def test_records_that_do_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked, released = threading.Event(), threading.Event()
+    monkeypatch.setattr(module, "RECORDS_LIMIT_S", 0.05)
+
+    def hang(_database: Database) -> None:
+        asked.set()
+        released.wait(10)
+
+    monkeypatch.setattr(Database, "check", hang)
+    try:
+        with trio.fail_after(5):
+            found = await checks(with_records(tmp_path)).records()
+    finally:
+        released.set()
+    assert asked.is_set()
+    assert found == Finding("records", Verdict.WRONG, f"{tmp_path}/calls.db does not answer; {module._CALLS_WAIT}")
 
 
 async def test_a_host_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from attrs import define, field, frozen
 from trio_voice.config import Settings
 from trio_voice.entrance import media_access
 from trio_voice.entrance import warnings as entrance_warnings
+from trio_voice.errors import ConfigError, UserError
+from trio_voice.keeping import records_address, records_in_words
 from trio_voice.realtime.providers import session_url, upgrade_headers
 from trio_voice.server.admission import MediaAccess
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, open_websocket
@@ -30,6 +32,8 @@ FREE_BYTES = 1024**3
 CALL_BYTES_PER_HOUR = 60 * 1024**2
 """What a call's journal and recording take on disk, about."""
 FILES_PER_CALL = 4
+RECORDS_LIMIT_S = 8.0
+_CALLS_WAIT = "calls are answered all the same, and recorded when it can be used again"
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _OK = 200
@@ -67,7 +71,7 @@ class Checks:
         """Make them all; those that need the network at the same time."""
         findings: dict[int, Finding] = {}
         checks = (
-            self.settings_file, self.calls_folder, self.disk, self.port, self.open_files, self.entrance, self.model,
+            self.settings_file, self.calls_folder, self.disk, self.records, self.port, self.open_files, self.entrance, self.model,
             self.public_url, self.twilio,
         )  # fmt: skip
 
@@ -109,6 +113,34 @@ class Checks:
         if free < FREE_BYTES:
             return Finding("disk", Verdict.WRONG, f"only {text}; remove old calls, or give another server.calls_folder")
         return Finding("disk", Verdict.OK, text)
+
+    async def records(self) -> Finding:
+        """Whether the records' database can be used; nothing is made."""
+        if not self.settings.records.enabled:
+            return Finding("records", Verdict.OK, records_in_words(self.settings))
+        try:
+            where = records_in_words(self.settings)
+        except ConfigError as error:
+            return Finding("records", Verdict.WRONG, str(error))
+        with trio.move_on_after(RECORDS_LIMIT_S):
+            return await trio.to_thread.run_sync(self._records, abandon_on_cancel=True)
+        return Finding("records", Verdict.WRONG, f"{where} does not answer; {_CALLS_WAIT}")
+
+    def _records(self) -> Finding:
+        from trio_voice.records.database import Database, DatabaseFailedError, NewerSchemaError  # noqa: PLC0415 - it takes 0.3 s
+
+        database = Database(records_address(self.settings), reads_only=True)
+        try:
+            database.check()
+        except NewerSchemaError as error:
+            return Finding("records", Verdict.WRONG, str(error))
+        except DatabaseFailedError as error:
+            return Finding("records", Verdict.WRONG, f"{database.address} cannot be used ({error}); {_CALLS_WAIT}")
+        except UserError:
+            return Finding("records", Verdict.OK, f"{database.address}: its tables are made at the next start")
+        finally:
+            database.close()
+        return Finding("records", Verdict.OK, f"{database.address} can be read")
 
     async def port(self) -> Finding:
         """Whether the server can listen, or does so already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_another_program_finds_what_is_there(database: Database) -> None:
     again.open()
     assert counts(again) == [1, 2, 1, 4]
     again.close()
+
+
+def test_servers_that_start_at_once_make_the_tables_once(database: Database) -> None:
+    ready, failures = threading.Barrier(4), list[Exception]()
+
+    def start(number: int) -> None:
+        own = Database(database.address)
+        ready.wait(10)
+        try:
+            own.put(record(number))
+        except (DatabaseFailedError, UserError) as error:
+            failures.append(error)
+        own.close()
+
+    servers = [threading.Thread(target=start, args=(number,)) for number in range(4)]
+    for each in servers:
+        each.start()
+    for each in servers:
+        each.join(30)
+    assert failures == []
+    assert counts(database) == [4, 8, 4, 16]
 
 
 def test_calls_that_are_not_there_are_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
