@@ -230,3 +230,10 @@ def test_ctrl_c_while_the_file_is_loaded_is_no_mistake() -> None:
     write("raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         load_agent("my_agent.py")
+
+
+def test_every_agent_of_the_file_is_known_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "two.py"
+    file.write_text("from trio_voice import Agent\nagent = Agent()\nbilling = Agent(name='desk')\nother = 1\n", encoding="utf-8")
+    loaded = load_agent(str(file))
+    assert {name: agent.name for name, agent in loaded.agents.items()} == {"agent": loaded.agent.name, "billing": "desk"}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from attrs import frozen
+from attrs import field, frozen
 
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import Tool
@@ -28,6 +29,8 @@ class LoadedAgent:
 
     agent: Agent
     file: Path
+    agents: Mapping[str, Agent] = field(factory=dict)
+    """All agents in the file, by their names there: calls can be transferred to them."""
 
 
 def load_agent(given: str) -> LoadedAgent:
@@ -40,7 +43,7 @@ def load_agent(given: str) -> LoadedAgent:
     if not isinstance(agent, Agent):
         what = "a tool" if isinstance(agent, Tool) else f"of the type {type(agent).__name__}"
         raise UserError(f"{path}: {name!r} is {what}, and must be a trio_voice.Agent; {_hint(path, names)}")
-    return LoadedAgent(agent, path)
+    return LoadedAgent(agent, path, {each: value for each, value in names.items() if isinstance(value, Agent)})
 
 
 def _path_and_name(given: str) -> tuple[Path, str]:

@@ -216,6 +216,8 @@ class Settings:
     """The file that was read."""
     agent_file: Path | None = None
     """The Python file that the agent comes from."""
+    agents: Mapping[str, Agent] = field(factory=dict)
+    """The agents in that file, by their names there."""
 
 
 SECTIONS = {
@@ -290,6 +292,7 @@ def load_settings(
             api_token_file=server.api_token_file,
         ),
         file=path,
+        agents={} if loaded is None else loaded.agents,
         agent_file=None if loaded is None else loaded.file,
     )
 

@@ -187,6 +187,7 @@ async def run_server(
                 show_numbers=settings.server.show_numbers,
                 admission=admission,
                 metrics_page=metrics_page,
+                agents=settings.agents,
                 past_calls=await stack.enter_async_context(past_calls(settings)),
                 media_base=media_urls[0].partition(MEDIA_PATH)[0],
                 sorry=settings.twilio.sorry,

@@ -249,3 +249,15 @@ async def test_r26_a_caller_who_waits_for_a_model_hears_that_the_line_lives(
     began = [line["t"] for line in commands(world, "PlayAudio") if line["response_id"] == "comfort"]
     assert began[0] == pytest.approx(lost + 1.5, abs=0.001)
     assert [later - earlier for earlier, later in pairwise(began)] == [pytest.approx(1.7)] * (len(began) - 1)
+
+
+async def test_r32_an_operator_hands_the_call_over_to_another_agent(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with a_call(tmp_path, front()) as (world, server, phone):
+        (call,) = world.directory
+        assert call.hand_off(BILLING)
+        await phone.say(400)
+        (session,) = server.server.sessions.values()
+        assert session.session.object["instructions"] == "Bill."
+    assert purposes(world)[:2] == ["1 greeting", "2 hand_off"]

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from tests.web.asgi_client import Answer, get
 from tests.web.test_app import ABOUT
+from trio_voice.agent.agent import Agent
 from trio_voice.core.events import Event, HangUpAsked, TextInjected
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
@@ -35,6 +36,8 @@ class World:
     standing: Standing = CONVERSING
     directory: CallDirectory = field(factory=CallDirectory)
     fed: list[Event] = field(factory=list)
+    agents: dict[str, Agent] = field(factory=dict)
+    handed_to: list[Agent] = field(factory=list)
 
     @property
     def app(self) -> ASGIApp:
@@ -45,6 +48,7 @@ class World:
                 token="the-token",
                 draining=trio.Event(),
                 show_numbers=self.show_numbers,
+                agents=self.agents,
             )
         )
 
@@ -60,7 +64,7 @@ class World:
             called=None,
         )
         if lives:
-            live.handle = Handle(self.fed.append, lambda: self.standing)
+            live.handle = Handle(self.fed.append, lambda: self.standing, hand_off=self.handed_to.append)
         with self.directory.registered(live):
             yield live
 
@@ -120,12 +124,32 @@ async def test_hang_up_and_say_reach_the_call() -> None:
     assert world.fed == [TextInjected("One moment."), HangUpAsked("wrong number"), HangUpAsked("an operator hung up")]
 
 
+async def test_a_call_is_transferred_to_an_agent_by_its_name() -> None:
+    billing = Agent(name="billing desk")
+    world = World(agents={"billing": billing, "agent": Agent()})
+    assert await world.ask("/agents") == (200, {"agents": ["agent", "billing"]})
+    with world.call():
+        assert (await world.ask("/calls/CA1/transfer", "POST", {"agent": "billing"}))[0] == 202
+        status, problem = await world.ask("/calls/CA1/transfer", "POST", {"agent": "sales"})
+    assert (status, problem["detail"]) == (422, "there is no agent 'sales'; there are: agent, billing")
+    assert world.handed_to == [billing]
+
+
+async def test_a_server_without_an_agents_file_transfers_nobody() -> None:
+    world = World()
+    with world.call():
+        status, problem = await world.ask("/calls/CA1/transfer", "POST", {"agent": "sales"})
+    assert (status, "start the server with an agent's Python file" in problem["detail"]) == (422, True)
+
+
 async def test_a_call_that_is_over_takes_no_wishes() -> None:
     world = World(standing=Standing(CallState.CLOSED, ResponseState.IDLE))
     with world.call():
         status, problem = await world.ask("/calls/CA1/say", "POST", {"text": "Hello?"})
+        world.agents["a"] = Agent()
+        assert (await world.ask("/calls/CA1/transfer", "POST", {"agent": "a"}))[0] == 409
     assert (status, problem["title"]) == (409, "Conflict")
-    assert world.fed == []
+    assert (world.fed, world.handed_to) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +177,14 @@ async def test_a_mistake_is_told_as_a_problem(path: str, method: str, body: obje
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [("/calls", "GET"), ("/calls/CA1", "GET"), ("/calls/CA1/hang-up", "POST"), ("/calls/CA1/say", "POST")],
+    [
+        ("/calls", "GET"),
+        ("/calls/CA1", "GET"),
+        ("/calls/CA1/hang-up", "POST"),
+        ("/calls/CA1/say", "POST"),
+        ("/calls/CA1/transfer", "POST"),
+        ("/agents", "GET"),
+    ],
 )
 async def test_r40_nothing_is_told_or_done_without_the_token(path: str, method: str) -> None:
     world = World()

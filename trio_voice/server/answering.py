@@ -138,7 +138,7 @@ class Answering:
                 runner = CallRunner(
                     self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities, listeners
                 )
-                live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes)
+                live.handle = Handle(runner.feed, partial(_standing, runner.call), lambda: runner.queued_bytes, runner.hand_off)
                 try:
                     await runner.run()
                 finally:

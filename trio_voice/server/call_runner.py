@@ -25,6 +25,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from trio_voice.agent.agent import Agent
 from trio_voice.agent.context import ModelApi
 from trio_voice.agent.tool import Tool
 from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
@@ -190,6 +191,10 @@ class CallRunner:
         finally:
             for watcher in self._watchers:
                 watcher.on_end(self._clock(), self.end_reason or "")
+
+    def hand_off(self, agent: Agent) -> None:
+        """Let another agent go on with the call, as a tool of the call's own agent could."""
+        self._tools.context.hand_off(agent)
 
     @property
     def queued_bytes(self) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 from attrs import define, field, frozen
 
+from trio_voice.agent.agent import Agent
 from trio_voice.core.events import Event, HangUpAsked, TextInjected
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.storage.meter import Levels, Meter
@@ -51,6 +52,8 @@ class Handle:
     standing: Callable[[], Standing]
     queued_bytes: Callable[[], int] = lambda: 0
     """How much waits to be read by the caller's carrier."""
+    hand_off: Callable[[Agent], None] = lambda _agent: None
+    """Lets another agent go on."""
 
 
 @define(eq=False)
@@ -100,11 +103,22 @@ class LiveCall:
         """Have the agent say this soon; False as above."""
         return self._feed(TextInjected(text))
 
+    def hand_off(self, agent: Agent) -> bool:
+        """Let another agent go on with the call; False as above."""
+        handle = self._living()
+        if handle is not None:
+            handle.hand_off(agent)
+        return handle is not None
+
     def _feed(self, event: Event) -> bool:
-        if self.handle is None or self._over or self.handle.standing().call is CallState.CLOSED:
-            return False
-        self.handle.feed(event)
-        return True
+        handle = self._living()
+        if handle is not None:
+            handle.feed(event)
+        return handle is not None
+
+    def _living(self) -> Handle | None:
+        is_over = self.handle is None or self._over or self.handle.standing().call is CallState.CLOSED
+        return None if is_over else self.handle
 
     def publish(self, line: str) -> None:
         """Give a journal line to all readers. It never waits; leave out the lines of single audio frames."""

@@ -5,7 +5,7 @@ Every endpoint is `async`: Starlette would run a plain function in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 from attrs import define, field, frozen
@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from trio_voice.agent.agent import Agent
 from trio_voice.server.admission import Admission
 from trio_voice.server.directory import CallDirectory, Feed, LinesLost
 from trio_voice.server.metrics import Metrics
@@ -52,6 +53,8 @@ class Dependencies:
     show_numbers: bool = False
     """Telephone numbers are shown in full."""
     admission: Admission = field(factory=Admission)
+    agents: Mapping[str, Agent] = field(factory=dict)
+    """Calls can be transferred to them."""
     past_calls: PastCalls | None = None
     """Calls that are over; None: no records are kept."""
     metrics_page: Callable[[], Awaitable[bytes]] | None = None
@@ -88,7 +91,12 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         metrics_page=dependencies.metrics_page or metrics.own_page,
         document=document(dependencies.about.version),
     )
-    calls = CallsApi(access=access, directory=dependencies.directory, show_numbers=dependencies.show_numbers)
+    calls = CallsApi(
+        access=access,
+        directory=dependencies.directory,
+        agents=dependencies.agents,
+        show_numbers=dependencies.show_numbers,
+    )
     app = Starlette(
         routes=[
             Route("/", pages.start),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from trio_voice.agent.agent import Agent
 from trio_voice.server.directory import CallDirectory, LiveCall
 from trio_voice.storage.masking import mask_number
 from trio_voice.web.access import Access
@@ -62,6 +64,19 @@ class SayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 
 
+class TransferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who goes on with a call."""
+
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    """An agent's name in the server's agent file; GET /api/v1/agents lists them."""
+
+
+class AgentList(msgspec.Struct, frozen=True):
+    """The agents that calls can be transferred to."""
+
+    agents: list[str]
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """It was passed on to the call, which does it as soon as its conversation allows."""
 
@@ -75,6 +90,7 @@ class CallsApi:
 
     access: Access
     directory: CallDirectory
+    agents: Mapping[str, Agent] = field(factory=dict)
     show_numbers: bool = field(default=False)
 
     def routes(self) -> list[Route]:
@@ -84,6 +100,8 @@ class CallsApi:
             Route(f"{API_PATH}/calls/{{call}}", self.get_call),
             Route(f"{API_PATH}/calls/{{call}}/hang-up", self.hang_up, methods=["POST"]),
             Route(f"{API_PATH}/calls/{{call}}/say", self.say, methods=["POST"]),
+            Route(f"{API_PATH}/calls/{{call}}/transfer", self.transfer, methods=["POST"]),
+            Route(f"{API_PATH}/agents", self.list_agents),
         ]
 
     async def list_calls(self, request: Request) -> Response:
@@ -106,6 +124,21 @@ class CallsApi:
         call = self._call(request)
         wish = await read_json(request, SayRequest)
         return _accepted(call, call.say(wish.text))
+
+    async def transfer(self, request: Request) -> Response:
+        """Let another agent go on with a call, once what is being said has been heard."""
+        call = self._call(request)
+        wish = await read_json(request, TransferRequest)
+        agent = self.agents.get(wish.agent)
+        if agent is None:
+            known = ", ".join(sorted(self.agents)) or "none; start the server with an agent's Python file"
+            raise HTTPException(422, f"there is no agent {wish.agent!r}; there are: {known}")
+        return _accepted(call, call.hand_off(agent))
+
+    async def list_agents(self, request: Request) -> Response:
+        """List the agents that calls can be transferred to."""
+        self.access.check(request)
+        return json_answer(AgentList(sorted(self.agents)))
 
     def _call(self, request: Request) -> LiveCall:
         self.access.check(request)

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from trio_voice.web.answers import API_PATH, Problem
 from trio_voice.web.call_tokens import CallToken
-from trio_voice.web.calls_api import Accepted, CallList, CallView, HangUpRequest, SayRequest
+from trio_voice.web.calls_api import Accepted, AgentList, CallList, CallView, HangUpRequest, SayRequest, TransferRequest
 from trio_voice.web.operations import ServerView
 from trio_voice.web.past_calls import OUTCOMES, PastCallList, PastCallsQuery, WholePastCall
 
@@ -88,6 +88,23 @@ OPERATIONS = (
         answer=Accepted,
         body=SayRequest,
         problems=(403, 404, 409, *BODY_PROBLEMS),
+    ),
+    Operation(
+        method="post",
+        path=f"{API_PATH}/calls/{{call}}/transfer",
+        name="transfer",
+        summary="Let another agent go on with a call, once what is being said has been heard.",
+        status=202,
+        answer=Accepted,
+        body=TransferRequest,
+        problems=(403, 404, 409, *BODY_PROBLEMS),
+    ),
+    Operation(
+        method="get",
+        path=f"{API_PATH}/agents",
+        name="listAgents",
+        summary="List the agents that calls can be transferred to.",
+        answer=AgentList,
     ),
     Operation(
         method="get",
@@ -206,7 +223,7 @@ def _operation(operation: Operation, schema_of: Mapping[Any, Json]) -> Json:
     if parameters:
         made["parameters"] = parameters
     if operation.body is not None:
-        required = operation.body is SayRequest
+        required = operation.body is not HangUpRequest
         made["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema_of[operation.body]}}}
     if operation.is_open:
         made["security"] = []
