@@ -1,4 +1,4 @@
-"""Breaks the core on purpose and counts which breaks the tests notice: `python -m tests.tools.mutate [--sample N]`.
+"""Breaks the core on purpose and counts which breaks the tests notice: `python -m tests.tools.mutate [--sample N] [--cells N]`.
 
 Two kinds of breaks. *Cells*: every cell of the response table, of its mirror and of the refusals is changed, each to every other
 value that it could have. *Statements*: a comparison is turned round, a condition forced, a number moved, a statement left out,
@@ -269,13 +269,15 @@ def unnoticed(changes: Iterable[Break], without: Sequence[str] = ()) -> list[Bre
     return [change for change in changes if not is_noticed(change, without=without)]
 
 
-def try_cells(report: Callable[[str], None] = print) -> float:
-    """Try all cells; the share that is noticed.
+def try_cells(number: int | None = None, report: Callable[[str], None] = print) -> float:
+    """Try all cells, or a sample of so many, always the same one; the share that is noticed.
 
     A cell that would be our own fault is never entered, so that only the test that repeats the table can notice its change. All
     others are tried without that test first.
     """
     every = list(cells())
+    if number is not None:
+        every = random.Random(SEED).sample(every, min(number, len(every)))
     entered = [change for change in every if not change.what.startswith("never entered")]
     by_the_table_alone = unnoticed(entered, without=(TABLE_TEST,))
     report(
@@ -311,11 +313,12 @@ def main() -> None:
     """Print both scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sample", type=int, default=200, help="how many statement breaks (default 200)")
+    parser.add_argument("--cells", type=int, help="how many changes of cells (default all)")
     parser.add_argument("--module", choices=modules(), help="statement breaks of one module only, and no cells")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     if arguments.module is None:
-        try_cells()
+        try_cells(arguments.cells)
     try_statements(arguments.sample, arguments.module)
 
 
