@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from tests.end_to_end.world import named, sentence, world
-from trio_voice.audio.g711 import ulaw_to_pcm16
+from trio_voice.audio.g711 import ULAW_SILENCE, ulaw_to_pcm16
 from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.resample import Downsampler24To8
 from trio_voice.phone.carrier import Happening
 from trio_voice.phone.scenario import AfterAgent, DuringAgent, HangUp, Say, Step
+from trio_voice.phone.voice import Speech, prepare_speech
 from trio_voice.realtime.settings import AudioFormat
+from trio_voice.realtime_server.recogniser import recognising
+from trio_voice.realtime_server.voice import VoicePool
+
+ASKED, GREETING, ANSWER = "What are your opening hours?", "I would like a table for two.", "No, thank you."
+SCRIPT = f"""
+name = "heard and understood"
+phrases = ["{ASKED}", "{GREETING}", "{ANSWER}"]
+[[rule]]
+when = {{ about = "nothing" }}
+say = "{GREETING}"
+[[rule]]
+when = {{ text = "opening hours" }}
+say = "{ANSWER}"
+[[rule]]
+say = "Hello."
+"""
+needs_recogniser = pytest.mark.skipif(find_spec("pocketsphinx") is None, reason="the extra [recogniser] is not installed")
 
 
 @pytest.fixture
@@ -20,7 +41,7 @@ def fast_clock() -> MockClock:
     return MockClock(rate=4.0)
 
 
-@pytest.mark.parametrize("audio_format", list(AudioFormat))
+@pytest.mark.parametrize("audio_format", [AudioFormat.PCMA, AudioFormat.PCM])  # mu-law's is in test_calls.py
 async def test_a_conversation_with_a_barge_in_in_each_audio_format(
     audio_format: AudioFormat, fast_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -43,3 +64,33 @@ async def test_a_conversation_with_a_barge_in_in_each_audio_format(
     began = [event.at_s for event in call.carrier.events if event.what is Happening.AGENT_HEARD and event.at_s < cleared][-1]
     assert abs(truncate["heard_ms"] - (cleared - began) * 1000) <= 40
     assert len(named(lines, "ItemTruncated")) == 1  # the model has as much of the item
+
+
+async def spoken_by_a_caller(text: str) -> Speech:
+    """A caller who says this, in the best voice of this machine."""
+    audio = bytearray()
+    async with VoicePool() as voice:
+        if voice.engine != "flite":
+            pytest.skip("the phrases want an intelligible voice: apt install flite")
+        async with voice.speech(text, voice="cedar") as pieces:
+            async for piece in pieces:
+                audio += piece
+    return prepare_speech(Downsampler24To8().convert(bytes(audio)), text)
+
+
+@needs_recogniser
+@pytest.mark.parametrize("audio_format", list(AudioFormat))
+async def test_both_sides_are_understood_word_for_word_in_each_audio_format(
+    audio_format: AudioFormat, fast_clock: MockClock, tmp_path: Path
+) -> None:
+    """The model's recogniser hears the caller's words, and a recogniser at the caller's ear the model's."""
+    with trio.fail_after(240):
+        steps: list[Step] = [Say(await spoken_by_a_caller(ASKED), AfterAgent()), HangUp(AfterAgent())]
+        async with world(tmp_path, audio_format=audio_format, script=SCRIPT) as everything:
+            call, _ = await everything.call(steps)
+        spoken_at = [event.at_s for event in call.carrier.events if event.what is Happening.CALLER_SPEAKS]
+        border = round(spoken_at[0] * 8000)
+        heard = bytes(call.carrier.heard)
+        async with recognising([ASKED, GREETING, ANSWER, "Hello."]) as recogniser:
+            for said, part in ((GREETING, heard[:border]), (ANSWER, heard[border:])):
+                assert await recogniser.recognise(ulaw_to_pcm16(part.strip(bytes([ULAW_SILENCE])))) == said
