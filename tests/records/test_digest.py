@@ -45,37 +45,36 @@ def stopped(t: float, item_id: str = "u1") -> Line:
 def test_a_call_of_two_turns_and_a_tool() -> None:
     found = read_record(recorded("two_turns_and_a_goodbye"))
     assert found is not None
-    assert (found.outcome, found.end_reason, found.duration_s) == (Outcome.COMPLETED, "the agent ended the call", 26.023425)
-    assert [(turn.speaker.value, turn.purpose, turn.status, turn.first_audio_ms) for turn in found.turns] == [
-        ("agent", "greeting", "completed", None),
-        ("caller", None, None, None),
-        ("agent", "turn", "completed", 958),
-        ("caller", None, None, None),
-        ("agent", "turn", "completed", 585),
+    assert (found.outcome, found.end_reason) == (Outcome.COMPLETED, "the agent ended the call")
+    assert [(turn.speaker.value, turn.purpose, turn.status, turn.first_audio_ms is not None) for turn in found.turns] == [
+        ("agent", "greeting", "completed", False),
+        ("caller", None, None, False),
+        ("agent", "turn", "completed", True),
+        ("caller", None, None, False),
+        ("agent", "turn", "completed", True),
     ]
     assert found.turns[0].text == "Good morning. How can I help you?"
-    assert [(tool.name, tool.arguments, tool.took_ms) for tool in found.tools] == [
-        ("hang_up", '{"reason": "everything is said"}', 0)
-    ]
-    assert [(each.kind.value, each.ms) for each in found.latencies] == [
-        ("greeting", 858),
-        ("first_audio", 958),
-        ("first_audio", 585),
-    ]
+    assert [(tool.name, tool.arguments) for tool in found.tools] == [("hang_up", '{"reason": "everything is said"}')]
+    replies = [turn.first_audio_ms for turn in found.turns if turn.first_audio_ms is not None]
+    assert found.latencies_of(LatencyKind.FIRST_AUDIO) == replies
+    assert all(0 < ms < 5000 for ms in (*replies, *found.latencies_of(LatencyKind.GREETING)))
 
 
 def test_a_barge_in_is_counted_and_timed_and_the_reply_is_kept_as_it_was_heard() -> None:
-    found = read_record(recorded("barge_in_while_the_model_speaks"))
+    lines = list(recorded("barge_in_while_the_model_speaks"))
+    (cut,) = [line for line in map(json.loads, lines) if line.get("command") == "TruncateItem"]
+    found = read_record(lines)
     assert found is not None
-    assert (found.barge_ins, found.latencies_of(LatencyKind.BARGE_IN)) == (1, [442])
-    assert [(turn.status, turn.heard_ms) for turn in found.turns if turn.heard_ms is not None] == [("cancelled", 372)]
+    (took_ms,) = found.latencies_of(LatencyKind.BARGE_IN)
+    assert (found.barge_ins, 0 < took_ms < 2000) == (1, True)
+    assert [(turn.status, turn.heard_ms) for turn in found.turns if turn.heard_ms is not None] == [("cancelled", cut["heard_ms"])]
 
 
 @pytest.mark.parametrize(
     ("name", "outcome", "faults"),
     [
         ("caller_hangs_up_in_mid_reply", Outcome.CALLER_HUNG_UP, 0),
-        ("model_dies_and_comes_back", Outcome.CALLER_HUNG_UP, 5),
+        ("barge_in_that_is_confirmed", Outcome.COMPLETED, 0),
         ("silent_caller", Outcome.COMPLETED, 0),
     ],
 )
