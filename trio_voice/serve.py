@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 import structlog
 import trio
-from attrs import define, evolve
+from attrs import define
 
 from trio_voice.agent_file import load_agent
+from trio_voice.assembly import Ground, assemble
 from trio_voice.banner import addresses, banner
 from trio_voice.config import (
     EMBEDDED,
@@ -29,30 +30,22 @@ from trio_voice.config import (
     VoiceEngine,
     load_settings,
 )
-from trio_voice.console_plan import console_plan
 from trio_voice.dialects.registry import MEDIA_PATH
-from trio_voice.entrance import carrier_hang_up, journal_redaction, log_redaction, make_admission
+from trio_voice.entrance import log_redaction
 from trio_voice.errors import UserError
-from trio_voice.keeping import keeping, past_calls
+from trio_voice.keeping import keeping
 from trio_voice.logs import set_up_logging
-from trio_voice.plan import call_plan, model_in_words
-from trio_voice.realtime.providers import session_url
+from trio_voice.plan import model_in_words
 from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.realtime_server.voice import VoiceSettings
 from trio_voice.run_file import make_calls_folder, run_file
-from trio_voice.server.answering import Answering
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
-from trio_voice.server.metrics import Metrics
-from trio_voice.server.model_watch import ModelWatch
-from trio_voice.server.shared_metrics import SharedMetrics
 from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
-from trio_voice.tracing import traces_to
-from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.start_page import About
 from trio_voice.workers import Order, Wanted, Workers
 
@@ -163,51 +156,21 @@ async def run_server(
         own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
         about = _about(settings, media_urls)
         token = order.token if order is not None else the_token(settings)
-        admission = make_admission(settings, api_token=token, draining=draining)
-        metrics = Metrics(directory, admission, about.version)
-        admission.on_refusal = metrics.count_refusal
-        nursery.start_soon(metrics.measure_lag)
-        metrics_page = metrics.own_page
-        if order is not None:
-            shared = SharedMetrics(metrics, order.number, calls_folder / ".metrics")
-            nursery.start_soon(shared.run)
-            metrics_page = shared.page
         manager = ServiceManager() if order is not None else ServiceManager.found(os.environ)  # a worker's parent tells
         nursery.start_soon(manager.keep_alive)
-        watch = ModelWatch(session_url(base_url, settings.model.name), settings.model.check_every_s)
-        if settings.access.base_url is not None:  # the embedded model is this process
-            nursery.start_soon(watch.run)
-        app = create_app(
-            Dependencies(
-                about=about,
-                directory=directory,
-                token=token,
-                draining=draining,
-                problem=lambda: watch.problem,
-                show_numbers=settings.server.show_numbers,
-                admission=admission,
-                metrics_page=metrics_page,
-                agents=settings.agents,
-                past_calls=await stack.enter_async_context(past_calls(settings)),
-                media_base=media_urls[0].partition(MEDIA_PATH)[0],
-                sorry=settings.twilio.sorry,
-                console=console_plan(settings),
-            )
-        )
-        hang_up = await stack.enter_async_context(carrier_hang_up(settings))
-        traces = await stack.enter_async_context(traces_to(settings.server.traces_url, about.version))
-        plan = evolve(call_plan(settings, base_url, about.version), watches=(metrics.watch, *traces))
-        answer = media or Answering(
-            plan,
-            directory,
-            calls_folder,
-            admission,
-            hang_up,
-            journal_redaction(settings, token),
+        ground = Ground(
+            settings=settings,
+            about=about,
+            base_url=base_url,
+            token=token,
+            media_base=media_urls[0].partition(MEDIA_PATH)[0],
+            worker=None if order is None else order.number,
             witnesses=witnesses,
         )
+        server = await assemble(ground, directory, draining, nursery, stack)
+        answer = media or server.answering
         async with trio.open_nursery() as connections:
-            door = partial(serve_connections, listeners, media=answer, app=app, draining=draining, connections=connections)
+            door = partial(serve_connections, listeners, media=answer, app=server.app, draining=draining, connections=connections)
             async with trio.open_nursery() as doors:
                 await doors.start(door)
                 hints: list[str] = []

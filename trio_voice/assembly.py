@@ -1,0 +1,108 @@
+"""From settings to the two things that a server answers with: its web application, and what answers carriers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+import trio
+from attrs import evolve, field, frozen
+from starlette.types import ASGIApp
+
+from trio_voice.config import Settings
+from trio_voice.console_plan import console_plan
+from trio_voice.entrance import carrier_hang_up, journal_redaction, make_admission
+from trio_voice.keeping import past_calls
+from trio_voice.plan import call_plan
+from trio_voice.realtime.providers import session_url
+from trio_voice.server.admission import Admission
+from trio_voice.server.answering import Answering, Witness
+from trio_voice.server.directory import CallDirectory
+from trio_voice.server.metrics import Metrics
+from trio_voice.server.model_watch import ModelWatch
+from trio_voice.server.shared_metrics import SharedMetrics
+from trio_voice.tracing import traces_to
+from trio_voice.web.app import Dependencies, create_app
+from trio_voice.web.start_page import About
+
+METRICS_FOLDER = ".metrics"
+"""Where several workers tell each other their numbers, in the calls folder."""
+
+
+@frozen(kw_only=True)
+class Ground:
+    """What is known before a server is put together."""
+
+    settings: Settings
+    about: About
+    base_url: str
+    """The model's."""
+    token: str = field(repr=False)
+    """The API's."""
+    media_base: str
+    """Where carriers' streams connect: scheme and host."""
+    worker: int | None
+    """The number of this worker; None: it is the only process."""
+    witnesses: Sequence[Witness] = ()
+
+
+@frozen(kw_only=True)
+class Assembly:
+    """A server, put together."""
+
+    app: ASGIApp
+    answering: Answering
+    admission: Admission
+    metrics: Metrics
+
+
+async def assemble(
+    ground: Ground, directory: CallDirectory, draining: trio.Event, nursery: trio.Nursery, stack: AsyncExitStack
+) -> Assembly:
+    """Put a server together. What it does in the background runs in `nursery`; what it holds is let go with `stack`."""
+    settings, version = ground.settings, ground.about.version
+    admission = make_admission(settings, api_token=ground.token, draining=draining)
+    metrics = Metrics(directory, admission, version)
+    admission.on_refusal = metrics.count_refusal
+    nursery.start_soon(metrics.measure_lag)
+    metrics_page = metrics.own_page
+    if ground.worker is not None:
+        shared = SharedMetrics(metrics, ground.worker, settings.server.calls_folder / METRICS_FOLDER)
+        nursery.start_soon(shared.run)
+        metrics_page = shared.page
+    watch = ModelWatch(session_url(ground.base_url, settings.model.name), settings.model.check_every_s)
+    if settings.access.base_url is not None:  # the embedded model is this process, or our parent
+        nursery.start_soon(watch.run)
+    traces = await stack.enter_async_context(traces_to(settings.server.traces_url, version))
+    app = create_app(
+        Dependencies(
+            about=ground.about,
+            directory=directory,
+            token=ground.token,
+            draining=draining,
+            problem=partial(_problem, watch),
+            show_numbers=settings.server.show_numbers,
+            admission=admission,
+            metrics_page=metrics_page,
+            agents=settings.agents,
+            past_calls=await stack.enter_async_context(past_calls(settings)),
+            media_base=ground.media_base,
+            sorry=settings.twilio.sorry,
+            console=console_plan(settings),
+        )
+    )
+    answering = Answering(
+        evolve(call_plan(settings, ground.base_url, version), watches=(metrics.watch, *traces)),
+        directory,
+        settings.server.calls_folder,
+        admission,
+        await stack.enter_async_context(carrier_hang_up(settings)),
+        journal_redaction(settings, ground.token),
+        witnesses=ground.witnesses,
+    )
+    return Assembly(app=app, answering=answering, admission=admission, metrics=metrics)
+
+
+def _problem(watch: ModelWatch) -> str | None:
+    return watch.problem
