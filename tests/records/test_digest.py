@@ -166,6 +166,16 @@ def test_a_new_session_has_a_clock_of_its_own() -> None:
     assert read(*frames, speech).turns[0].started_s == 5.1
 
 
+def test_one_speech_is_one_barge_in_however_often_something_is_cleared() -> None:
+    found = read(
+        began(1.0),
+        *({"t": t, "command": "ClearPlayback"} for t in (1.2, 1.5)),
+        began(3.0),
+        {"t": 3.1, "command": "ClearPlayback"},
+    )
+    assert (found.barge_ins, found.latencies_of(LatencyKind.BARGE_IN)) == (2, [200, 100])
+
+
 def test_a_clear_while_the_caller_is_silent_is_no_barge_in() -> None:
     found = read(began(1.0), stopped(2.0), {"t": 3.0, "command": "ClearPlayback"}, end="x")
     assert (found.barge_ins, found.latencies) == (0, ())

@@ -188,9 +188,10 @@ class _Digest:
             self.change_turn(self.agent_turn(t, fields), text=_text(fields, "text"))
 
     def clear(self, t: float, _fields: Fields) -> None:
-        if self.speaking_since is not None:
+        if self.speaking_since is not None:  # the first clear of a speech is the one that counts
             self.barge_ins += 1
             self.put_latency(LatencyKind.BARGE_IN, t, t - self.speaking_since)
+            self.speaking_since = None
 
     def truncate(self, _t: float, fields: Fields) -> None:
         self.change_turn(_text(fields, "item_id"), heard_ms=_whole(fields, "heard_ms"))
