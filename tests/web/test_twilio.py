@@ -14,6 +14,8 @@ import structlog
 import trio
 import trio.testing
 from attrs import define, field
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
@@ -269,3 +271,32 @@ async def test_a_form_without_a_call_is_refused(call_sid: str) -> None:
 
 async def test_a_webhook_is_posted() -> None:
     assert (await get(World().app, "/twilio/voice")).status == 405
+
+
+# --- whatever comes ----------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.binary(max_size=200) | st.text(max_size=60).map(lambda text: urlencode([("CallSid", text)]).encode()), st.text(max_size=40)
+)
+def test_r40_no_request_makes_the_server_fail(body: bytes, signature: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature.encode("utf-8").hex()}
+    for world in (World(), World(MediaAccess.OPEN, auth_tokens=())):
+        for path in ("/twilio/voice?a=%ff", "/twilio/after", "/twilio/status"):
+            answer = trio.run(get, world.app, path, headers, "POST", body)
+            assert answer.status in (200, 204, 400, 403)
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(min_size=1, max_size=20))
+def test_r40_no_caller_writes_twiml_of_their_own(caller: str, value: str, name: str) -> None:
+    assume(name not in ("from", "to"))
+    world = World(MediaAccess.OPEN, auth_tokens=())
+    target = f"/twilio/voice?{urlencode([(name, value)])}"
+    form = urlencode([("CallSid", "CA1"), ("From", caller)]).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    root = response(trio.run(get, world.app, target, headers, "POST", form))
+    assert [verb.tag for verb in root] == ["Connect", "Say"]
+    (stream,) = root[0]
+    told = {each.get("name"): each.get("value") for each in stream}
+    allowed = {"from": caller, name: value}
+    assert {told_name: allowed[told_name or ""] for told_name in told} == told
