@@ -174,10 +174,11 @@ async def test_r40_a_guarded_server_is_asked_for_a_call_token(
 
     monkeypatch.setattr(command, "find_server", running)
     town.guarded = True
-    task, _ = errand(tmp_path, url=None)
+    task, screen = errand(tmp_path, url=None)
     await task.run()
     assert _conclude(task) == 0
     assert town.posted == [b"/api/v1/call-tokens"]
+    assert screen.getvalue().count("Calling ") == 1
 
 
 async def test_a_call_rings_by_its_webhook(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:

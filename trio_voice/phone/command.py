@@ -163,6 +163,7 @@ class _Errand:
         if self.carrier is not None:
             await self._ring(server, self.carrier)
         else:
+            self.display.say(f"Calling {server.media_url}")
             try:
                 await self._call(server, server.media_url)
             except CallRefusedError as refused:
@@ -181,8 +182,9 @@ class _Errand:
             raise UserError(f"the call was not connected: the webhook {'; '.join(twiml.said) or 'answers with nothing'}")
         stream = twiml.stream
         await carrier.report(stream, "stream-started")
-        identity = evolve(carrier.identity, parameters=stream.parameters)
-        await self._call(server, carrier.media_url(stream), identity, carrier.upgrade_headers(stream))
+        identity, media_url = evolve(carrier.identity, parameters=stream.parameters), carrier.media_url(stream)
+        self.display.say(f"Calling {media_url.rpartition('/')[0]}/...")
+        await self._call(server, media_url, identity, carrier.upgrade_headers(stream))
         await carrier.report(stream, "stream-stopped")
         assert self.call is not None
         self._show_twiml(await carrier.after(stream, duration_s=self.call.carrier.heard_s))
@@ -192,7 +194,6 @@ class _Errand:
             self.display.say(f"The carrier {text}")
 
     async def _call(self, server: Server, media_url: str, identity: Identity | None = None, headers: Headers = ()) -> None:
-        self.display.say(f"Calling {server.media_url if identity is None else media_url.rpartition('/')[0] + '/...'}")
         place = PhoneCall.place(media_url, self.scenario, identity=identity, headers=headers)
         async with place as self.call, trio.open_nursery() as nursery:
             nursery.start_soon(self._show_line, self.call)
