@@ -16,7 +16,9 @@ from starlette.types import ASGIApp
 from tests.web.asgi_client import Answer, get
 from tests.web.test_app import ABOUT, TOKEN, live
 from tests.web.test_console_past import write_journal
+from trio_voice.core.commands import Refusal
 from trio_voice.server.directory import CallDirectory
+from trio_voice.storage.journal import COMMANDS, EVENTS
 from trio_voice.web.access import COOKIE
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.console import FILES, ConsolePlan
@@ -190,6 +192,25 @@ async def test_its_files_are_served_and_import_only_one_another(tmp_path: Path, 
 def test_every_file_of_the_folder_is_known() -> None:
     names = {path.name for path in files("trio_voice.web").joinpath("static", "console").iterdir()}
     assert names == set(FILES) | {"console.html"}
+
+
+SILENT = frozenset(
+    {
+        *("CallerAudio", "ModelAudio", "AppendAudio", "PlayAudio"),  # single frames
+        *("SendMark", "PlaybackMarked", "ItemAdded", "ModelAudioEnded", "ItemTruncated"),  # the wire's bookkeeping
+        *("OpenSession", "UpdateSession", "CloseSession", "ClearInput"),  # what came of them is told
+        *("RunTool", "ToolStarted", "SendToolResult", "AddText", "SendDigits", "ReportChange"),  # what they answer is told
+    }
+)
+"""What the console's story passes over."""
+
+
+def test_the_story_tells_of_every_event_command_and_reason() -> None:
+    story = files("trio_voice.web").joinpath("static", "console", "story.js").read_text("utf-8")
+    told = set(re.findall(r"^  (\w+)(?::|\()", story, re.MULTILINE))
+    assert {name for name in {*EVENTS, *COMMANDS} if name not in told} == SILENT
+    reasons = story[story.index("REASONS = {") : story.index("};")]
+    assert re.findall(r"^  (\w+):", reasons, re.MULTILINE) == [reason.value for reason in Refusal]
 
 
 @pytest.mark.parametrize("name", ["console.html", "..%2Fstart.html", "nothing.js"])

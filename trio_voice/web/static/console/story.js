@@ -28,6 +28,7 @@ export const REASONS = {
   not_committed: "the model has not taken the turn yet",
   model_decides: "the model decides about turns",
   too_late: "too late",
+  changing: "the agent or its voice is being changed",
 };
 
 /** The events whose refusal is a decision; what is late or stale of the others is only put aside. */
@@ -56,6 +57,16 @@ const MOMENTS = {
   DigitPressed: (line) => [`key ${line.digit}`],
   ToolCalled: (line) => [`tool ${line.name} ${line.arguments}`],
   ToolFinished: (line) => [`tool answered: ${line.output}`],
+  JobStarted: (line) => [`background job ${line.job} began`],
+  JobEnded: (line) => [`background job ${line.job} ended`],
+  ChangeAsked: (line) => [line.voice_changes ? "another agent or voice is asked for" : "another agent is asked for"],
+  ChangeApplied: () => ["the agent or its voice was changed"],
+  ChangeRefused: (line) => [`the agent or its voice could not be changed: ${line.reason}`, "fault"],
+  SendFailed: (line) => [`could not be sent to the model: ${line.event_id}`, "fault"],
+  DigitsAsked: (line) => [`keys to press: ${line.digits}`],
+  FillerAsked: (line) => [`a few words, if nobody speaks: ${line.text}`],
+  InterruptTools: () => ["tools that an interruption cancels are cancelled"],
+  Note: (line) => [line.text],
   TextInjected: (line) => [`to be said: ${line.text}`],
   HangUpAsked: (line) => [`hang-up asked: ${line.reason}`],
   CallerHungUp: (line) => [`the caller is gone: ${line.reason}`],
