@@ -378,7 +378,7 @@ def test_r10_mark_to_echo() -> None:
 
 def test_r10_a_response_that_we_never_knew_blocks_ours_and_is_stopped() -> None:
     message = "Conversation already has an active response in progress: resp_X. Wait until the response is finished."
-    book = turn(conversing(created_limit_s=5.0)) << ... >> ModelErred(1, ALREADY_ACTIVE, message, "create-1") >> 3.0
+    book = turn(conversing(blocked_limit_s=5.0)) << ... >> ModelErred(1, ALREADY_ACTIVE, message, "create-1") >> 3.0
     book = book << Refuse(Purpose.WATCHDOG, Refusal.RESPONSE_ACTIVE) >> 1.999999
     book = book >> 0.000001 << Note("an unknown response is in the way") << CancelResponse(1, "resp_X")
     assert book >> ResponseDone(1, "resp_X", STOPPED) << CreateResponse(1, 2, Purpose.TURN)
@@ -386,7 +386,7 @@ def test_r10_a_response_that_we_never_knew_blocks_ours_and_is_stopped() -> None:
 
 def test_r10_or_waited_for_in_vain_and_asked_again_but_not_for_ever() -> None:
     blocked = ModelErred(1, ALREADY_ACTIVE, "one is active")
-    book = conversing(created_limit_s=1.0, failed_retries=1, failed_backoff_s=0.5) >> TextInjected("x") << ... >> blocked >> 1.0
+    book = conversing(blocked_limit_s=1.0, failed_retries=1, failed_backoff_s=0.5) >> TextInjected("x") << ... >> blocked >> 1.0
     book = (
         book
         << Note("an unknown response is in the way")

@@ -266,7 +266,7 @@ def test_a_blocked_create_waits_for_the_stranger(requested: ResponseGuard) -> No
     assert requested.create_blocked("create-1", "strange", 1.0)
     assert (requested.state, requested.waiting, requested.asked) == (BLOCKED, TURN, None)
     assert requested.verdict("strange") is Refusal.CANCELLED_RESPONSE
-    assert armed(requested) == {Timer.BLOCKED: 1.0 + requested.settings.created_limit_s}
+    assert armed(requested) == {Timer.BLOCKED: 1.0 + requested.settings.blocked_limit_s}
     assert requested.done("strange", 2.0)
     assert requested.release(2.0) == [CreateResponse(1, 2, Purpose.TURN)]
 

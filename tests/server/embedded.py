@@ -41,6 +41,10 @@ class Embedded:
     def switch(self, **changes: object) -> None:
         """Set switches, for the sessions that are and those that will be."""
         self.server.switches = self.server.switches.changed(changes, "test")
+        self.switch_sessions(**changes)
+
+    def switch_sessions(self, **changes: object) -> None:
+        """Set switches for the sessions that are."""
         for connection in self.server.sessions.values():
             behaviour = connection.session.behaviour
             behaviour.change(behaviour.switches.changed(changes, "test"))

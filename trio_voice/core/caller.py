@@ -60,8 +60,9 @@ def on_caller_audio(parts: Parts, event: CallerAudio, now: float) -> bool:
     cut = event.level_dbfs is not None and _hear(parts, event.level_dbfs, now)
     if parts.sessions.keeping:
         parts.sessions.keep(event.audio)
-    if parts.standing.session is not None:
-        parts.out.append(AppendAudio(parts.standing.session, event.audio))
+    session = parts.standing.session
+    if session is not None:
+        parts.out.append(AppendAudio(session, event.audio))
     return cut
 
 

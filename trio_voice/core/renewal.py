@@ -16,7 +16,7 @@ from trio_voice.core.response import EXEMPT, Request
 from trio_voice.core.states import CallState, ChangeState
 
 COMFORT = "comfort"
-"""The response and the item whose audio is the comfort sound."""
+"""The response whose audio is the comfort sound; each time it is an item of its own."""
 _CHANGED_IN_PLACE = (ChangeState.WAITING, ChangeState.UPDATING)
 
 
@@ -162,6 +162,7 @@ def comfort_later(parts: Parts, now: float) -> None:
 def at_comfort(parts: Parts, now: float) -> None:
     """Nobody has spoken for a while, because there is no session: say without words that the line lives."""
     if not parts.playback.speaking:
-        parts.do(*parts.playback.play(ModelAudio(0, COMFORT, COMFORT, parts.comfort), now))
-        parts.do(*parts.playback.end_item(COMFORT, now))
+        item_id = f"{COMFORT}-{round(now * 1000)}"
+        parts.do(*parts.playback.play(ModelAudio(0, COMFORT, item_id, parts.comfort), now))
+        parts.do(*parts.playback.end_item(item_id, now))
     parts.deadlines.set(Timer.COMFORT, parts.playback.expected_end(now) + parts.settings.comfort_after_s)

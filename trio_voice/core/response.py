@@ -256,7 +256,7 @@ class ResponseGuard:
         self._signal(Signal.CREATE_BLOCKED)
         self.response_id = active_id
         self.asked = None
-        self._wait(Timer.BLOCKED, now + self.settings.created_limit_s)
+        self._wait(Timer.BLOCKED, now + self.settings.blocked_limit_s)
         return True
 
     def cancel_refused(self, event_id: str | None, now: float) -> bool:

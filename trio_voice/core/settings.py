@@ -68,7 +68,9 @@ class CallSettings:
     """response.create was sent and no response.created came: give it up and ask again."""
     first_audio_limit_s: float = _seconds(8.0)
     """A response was created and neither speech, text nor a tool call came: cancel it and ask again."""
-    audio_gap_limit_s: float = _seconds(5.0)
+    blocked_limit_s: float = _seconds(1.5)
+    """A request was refused because of a response that we do not know: wait so long for its end, then stop it or ask again."""
+    audio_gap_limit_s: float = _seconds(4.5)
     """A response stopped in mid-reply: cancel it and go on with what was said."""
     done_limit_s: float = _seconds(3.0)
     """response.cancel was sent and no response.done came: treat the response as over."""
