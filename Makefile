@@ -39,9 +39,8 @@ test: for-dev ## run the tests (under three minutes)
 prove: for-dev ## run the long proofs
 	@$(IN_VENV) -m pytest -q -m prove -o faulthandler_timeout=400 --durations=5 $(ARGS)
 
-bench: for-dev ## measure what a call costs, and how well barge-ins are told from echo
-	@$(IN_VENV) -m bench.capacity $(ARGS)
-	@$(IN_VENV) -m bench.barge_in --quick
+bench: for-dev ## measure everything (under ten minutes; ARGS=--quick: one)
+	@$(IN_VENV) -m bench $(ARGS)
 
 lint: for-dev ## check style
 	@$(IN_VENV) -m ruff check .
