@@ -4,6 +4,8 @@ from tests.core.playbook import FRAME, Playbook, conversing, speaking, spoken, s
 from trio_voice.core.call import Call
 from trio_voice.core.commands import (
     AppendAudio,
+    CancelResponse,
+    ClearPlayback,
     CloseSession,
     CreateResponse,
     Discard,
@@ -17,6 +19,7 @@ from trio_voice.core.commands import (
     SendDigits,
     SendMark,
     SendToolResult,
+    TruncateItem,
 )
 from trio_voice.core.events import (
     CallerAudio,
@@ -25,6 +28,7 @@ from trio_voice.core.events import (
     FillerAsked,
     JobEnded,
     JobStarted,
+    ModelAudio,
     PlaybackMarked,
     ResponseCreated,
     ResponseDone,
@@ -44,6 +48,7 @@ from trio_voice.core.settings import CallSettings, Wording
 
 DONE = ResponseStatus.COMPLETED
 SOUND = b"c" * 800  # 100 ms
+LONG = b"a" * 72000  # 9 s
 
 
 def comforted(**settings: object) -> Playbook:
@@ -162,3 +167,11 @@ def test_a_tool_that_is_answered_after_its_filler_is_told_to_the_model_once() ->
     book = book >> ResponseDone(1, "r1", DONE) >> FillerAsked("wait") << CreateResponse >> ResponseCreated(1, "r2", 1)
     book = book >> ToolFinished("t1", "ok") << SendToolResult(1, "t1", "ok") >> ResponseDone(1, "r2", DONE)
     assert book << CreateResponse(1, 2, Purpose.TOOL_RESULT)
+
+
+def test_r31_a_text_waits_two_seconds_for_what_is_said_and_then_takes_its_place() -> None:
+    book = speaking(conversing() >> ResponseCreated(1, "r1"), ms=400) >> TextInjected("sum")
+    book = book << Refuse(Purpose.INJECTED_TEXT, Refusal.RESPONSE_ACTIVE, waits=True) >> ModelAudio(1, "r1", "i1", LONG) << ...
+    book = book >> 1.999999 >> 0.000001 << ClearPlayback() << CancelResponse(1, "r1") << TruncateItem
+    book = book >> ResponseDone(1, "r1", ResponseStatus.CANCELLED)
+    assert book << CreateResponse(1, 1, Purpose.INJECTED_TEXT, "say sum")

@@ -199,7 +199,7 @@ async def test_r30_a_voice_that_the_model_refuses_leaves_the_old_one_speaking(
     assert purposes(world) == ["1 greeting", "1 turn", "1 tool_result"]
 
 
-async def test_r28_r31_an_assessment_runs_beside_the_call_and_its_summary_is_said_in_another_voice(
+async def test_r31_an_assessment_runs_beside_the_call_and_its_summary_is_said_in_another_voice(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     async with a_call(tmp_path, front(assess)) as (world, _server, phone):
