@@ -285,3 +285,9 @@ def test_nothing_that_stands_in_a_journal_breaks_the_reader(parts: list[tuple[st
     found = read_record(lines, facts())
     assert found is not None
     assert found.outcome in Outcome
+
+
+def test_the_sound_for_a_caller_who_waits_is_nobodys_turn() -> None:
+    found = read(played(1.5, "comfort-1500", "comfort"), played(2.0))
+    assert [turn.item_id for turn in found.turns] == ["i1"]
+    assert [(each.kind, each.ms) for each in found.latencies] == [(LatencyKind.GREETING, 2000)]

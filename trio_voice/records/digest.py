@@ -32,6 +32,8 @@ _FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
 _BROKEN_LINE = ("the caller's line broke", "the carrier broke its protocol")
 _SERVER_ENDS = "the server is ending"
 _APOLOGY = "apology"
+_COMFORT = "comfort"
+"""The response whose audio is the sound for a caller who waits for a model: it is nobody's turn."""
 _LAST_OF_A_DEAD_LINE = "media"
 """The deadline that acts before a hang-up because the carrier sends no audio."""
 
@@ -171,6 +173,8 @@ class _Digest:
         return item_id
 
     def play(self, t: float, fields: Fields) -> None:
+        if fields.get("response_id") == _COMFORT:
+            return
         if fields.get("item_id") == _APOLOGY:
             self.has_failed = True
         item_id = self.agent_turn(t, fields)
