@@ -12,7 +12,7 @@ from trio_voice.config import Settings
 from trio_voice.core.settings import Turns
 from trio_voice.realtime.providers import OPENAI, http_api_url, session_url, upgrade_headers
 from trio_voice.realtime.settings import AudioFormat, SessionSettings
-from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.dial import Target
 from trio_voice.server.model import ModelEndpoint
 

@@ -27,7 +27,7 @@ from trio_voice.realtime.providers import http_api_url
 from trio_voice.realtime_server.script import Script, parse_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.realtime_server.voice import VoiceSettings
-from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.call_plan import CallPlan
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

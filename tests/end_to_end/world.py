@@ -24,7 +24,7 @@ from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.realtime_server.script import Script, parse_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.server.answering import Answering
-from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import open_listeners, serve
 from trio_voice.server.model import ModelEndpoint

@@ -29,7 +29,7 @@ from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Carrier, Identity
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.answering import Answering, Witness
-from trio_voice.server.call_runner import CallPlan
+from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.call_watch import Watch
 from trio_voice.server.dial import Target
 from trio_voice.server.directory import CallDirectory

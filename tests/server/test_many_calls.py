@@ -32,7 +32,8 @@ from trio_voice.phone.carrier import Identity
 from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server import answering
 from trio_voice.server.answering import Answering
-from trio_voice.server.call_runner import CallPlan, CallRunner, Record
+from trio_voice.server.call_plan import CallPlan
+from trio_voice.server.call_runner import CallRunner, Record
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.model import ModelEndpoint

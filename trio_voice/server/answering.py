@@ -17,7 +17,8 @@ from trio_voice.core.call import Call
 from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
 from trio_voice.server.admission import Admission, EntryFault, Refused
-from trio_voice.server.call_runner import POLICY_VIOLATION, CallPlan, CallRunner
+from trio_voice.server.call_plan import CallPlan
+from trio_voice.server.call_runner import POLICY_VIOLATION, CallRunner
 from trio_voice.server.call_watch import Listener
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest

@@ -15,7 +15,6 @@ If the state machine fails again, the call is closed hard. No other call notices
 from __future__ import annotations
 
 import math
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,11 +22,9 @@ from typing import Any, Protocol
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from trio_voice.agent.agent import Agent
-from trio_voice.agent.context import ModelApi
-from trio_voice.agent.tool import Tool
 from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
 from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
 from trio_voice.core import commands as c
@@ -44,7 +41,6 @@ from trio_voice.core.events import (
     PlaybackMarked,
     SendFailed,
 )
-from trio_voice.core.settings import CallSettings, Wording
 from trio_voice.dialects.base import (
     Dialect,
     DigitReceived,
@@ -58,14 +54,13 @@ from trio_voice.dialects.base import (
     StreamStopped,
 )
 from trio_voice.errors import LocalProtocolError
-from trio_voice.realtime.settings import SessionSettings
 from trio_voice.server.call_control import tools_of_call
-from trio_voice.server.call_watch import CallFacts, CallWatcher, Listener, Watch
-from trio_voice.server.model import ModelEndpoint, ModelSession
+from trio_voice.server.call_plan import CallPlan
+from trio_voice.server.call_watch import CallFacts, CallWatcher, Listener
+from trio_voice.server.model import ModelSession
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
-from trio_voice.server.setups import CallSetups, Setup
-from trio_voice.server.tool_threads import ToolThreads
+from trio_voice.server.setups import CallSetups
 from trio_voice.server.tools import ToolRunner
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal import Header, JournalWriter
@@ -87,33 +82,6 @@ class Record(Protocol):
 
     def __call__(self, line: str, *, frame: bool = False) -> None:
         """Take one line; `frame` marks those of single audio frames, which people who watch are spared."""
-
-
-@frozen(kw_only=True)
-class CallPlan:
-    """Everything that calls have in common."""
-
-    endpoint: ModelEndpoint
-    session: SessionSettings
-    toolbox: Mapping[str, Tool] = field(factory=dict)
-    """The tools that the session declares, by their names."""
-    agent_name: str = "the agent"
-    api: ModelApi = field(factory=lambda: ModelApi(base_url=""))
-    """Where agents may ask a text model."""
-    threads: ToolThreads = field(factory=ToolThreads)
-    settings: CallSettings = field(factory=CallSettings)
-    wording: Wording = field(factory=Wording)
-    apology: bytes = b""
-    comfort: bytes = b""
-    """A soft sound for a caller who waits for a model, mu-law."""
-    jitter: Callable[[], float] = random.random
-    """Draws a number from 0 to 1: how much of a back-off's second half is waited, so that calls do not come back all at once."""
-    version: str = "0"
-    keep_audio: bool = False
-    start_limit_s: float = 10.0
-    """How long a carrier may take from the upgrade to the start of its stream."""
-    watches: tuple[Watch, ...] = ()
-    """Who measures each call."""
 
 
 @define(eq=False)
@@ -152,8 +120,7 @@ class CallRunner:
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
         self.call = Call(plan.settings, plan.wording, plan.apology, marks, comfort=plan.comfort)
-        first = Setup(agent_name=plan.agent_name, session=plan.session, toolbox=plan.toolbox)
-        self._setups = CallSetups(first, plan.wording)
+        self._setups = CallSetups(plan.first_setup, plan.wording)
         self._journal = JournalWriter(plan.keep_audio)
         facts = CallFacts(self.call_id, self.started.call_sid, self.dialect.name)
         self._watchers = [watch(facts) for watch in plan.watches]
@@ -394,7 +361,7 @@ class CallRunner:
         setup = self._setups.opened(command.session, command.change)
         session = ModelSession(command.session, self.plan.endpoint, setup.session, self.feed)
         self._sessions[command.session] = session
-        self._start("model session", self._run_session, session, command.delay_s * (1 + self.plan.jitter()) / 2)
+        self._start("model session", self._run_session, session, self.plan.pause_s(command.delay_s))
 
     async def _run_session(self, session: ModelSession, delay_s: float) -> None:
         try:
