@@ -51,6 +51,16 @@ class Mortal:
         await self.socket.send(message)
         await self._count()
 
+    def send_now(self, _message: str | bytes) -> bool:
+        return False
+
+    @property
+    def unflushed(self) -> bool:
+        return False
+
+    async def flush(self) -> None:
+        await self.socket.flush()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await self.socket.close(code, reason)
 
