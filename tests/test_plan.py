@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from trio_voice.agent.agent import HANG_UP, Agent
+from trio_voice.agent.context import ModelApi
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
-from trio_voice.agent.context import ModelApi
 from trio_voice.config import ModelAccess, ModelAudioFormat, ModelSettings, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
