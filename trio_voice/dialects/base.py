@@ -197,7 +197,9 @@ class Dialect(Protocol):
         """Read one WebSocket message of the carrier. It never raises, whatever the message is."""
 
     def encode(self, command: Command) -> tuple[str | bytes, ...]:
-        """Write the WebSocket messages that carry out `PlayAudio`, `SendMark` or `ClearPlayback`; none once the stream stopped.
+        """Write the messages that carry out `PlayAudio`, `SendMark`, `ClearPlayback` or, with `dtmf_out`, `SendDigits`.
+
+        None once the stream stopped.
 
         Raises LocalProtocolError for any other command, and before the stream has started.
         """
