@@ -143,6 +143,7 @@ class Checked:
                 self._note_error(code, event_id, message)
             case e.ChangeAsked(change=change):
                 self.changes_asked.add(change)
+                self.changes_told.discard(change)
             case e.SendFailed(event_id=event_id):
                 if event_id == f"create-{self.requested}":
                     self.requested = None

@@ -224,6 +224,7 @@ def test_a_setup_that_no_session_takes_is_given_up_even_if_none_serves() -> None
 
 def test_one_change_at_a_time() -> None:
     book = answered() >> VOICE << OpenSession(2, 0.0, 1) >> ChangeAsked(2) << ReportChange(2, "another change is being made")
+    book = book >> VOICE << Discard(Refusal.DUPLICATE)
     assert book >> SessionReady(2) << CloseSession(1) << ReportChange(1)
 
 

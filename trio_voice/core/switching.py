@@ -19,7 +19,9 @@ _BETWEEN_TURNS = frozenset({TurnState.QUIET, TurnState.OWED})
 def on_change_asked(parts: Parts, event: ChangeAsked, now: float) -> None:
     """Begin a change: in place, if the session can be changed as it is, else by opening its successor."""
     sessions = parts.sessions
-    if parts.standing.call not in _MAY_CHANGE:
+    if parts.change.asked is not None and parts.change.asked.change == event.change:
+        parts.do(Discard(Refusal.DUPLICATE))
+    elif parts.standing.call not in _MAY_CHANGE:
         parts.do(ReportChange(event.change, "the call is ending"))
     elif parts.change.pending:
         parts.do(ReportChange(event.change, "another change is being made"))
