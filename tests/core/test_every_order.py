@@ -68,7 +68,7 @@ def test_every_sequence_as_deep_as_the_time_allows(configuration: str, letters: 
     levels = list(explore(world(**CONFIGURATIONS[configuration]), alphabet, 99, enough=lambda: time.monotonic() > until))
     with capsys.disabled():
         print(f"\n{configuration}, {len(alphabet)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
-    assert len(levels) >= 3
+    assert len(levels) >= 2  # more on a machine that has time
 
 
 def walks(number: int) -> None:
