@@ -55,7 +55,9 @@ async def test_r28_a_job_ends_at_its_limit_and_the_call_goes_on(autojump_clock: 
     assert [(line["event"], line["job"]) for line in logs] == [("a job took too long", "assess")]
 
 
-@pytest.mark.parametrize("error", [ValueError("secret"), SystemExit(3), ExceptionGroup("two", [ValueError("secret")])])
+@pytest.mark.parametrize(
+    "error", [ValueError("secret"), SystemExit(3), BaseException("no Exception"), ExceptionGroup("two", [ValueError("secret")])]
+)
 async def test_r28_a_job_that_raises_is_logged_and_the_call_goes_on(autojump_clock: MockClock, error: BaseException) -> None:
     async def assess() -> None:
         raise error

@@ -213,6 +213,10 @@ async def test_a_mistake_of_the_models_is_told_to_it(name: str, arguments: str, 
     assert world.answers == [(world.answers[0][0], "t1", f'{{"error":"{says}"}}')]
 
 
+class Panic(BaseException):
+    """No Exception, and nobody's cancellation."""
+
+
 async def test_a_tool_that_raises_is_logged_and_the_model_learns_only_that_it_failed() -> None:
     @tool
     async def fail() -> None:
@@ -236,7 +240,17 @@ async def test_a_tool_that_raises_is_logged_and_the_model_learns_only_that_it_fa
         """Leave."""
         raise SystemExit(3)
 
-    for each in (fail, fail_in_thread, fail_twice, leave):
+    @tool
+    async def panic() -> None:
+        """Raise what is no Exception: an asyncio.CancelledError, an extension's panic."""
+        raise Panic
+
+    @tool
+    def panic_in_thread() -> None:
+        """Likewise."""
+        raise Panic
+
+    for each in (fail, fail_in_thread, fail_twice, leave, panic, panic_in_thread):
         with structlog.testing.capture_logs() as logs:
             assert await answer(each) == '{"error":"the tool failed"}'
         assert [(line["event"], line["log_level"], line["tool"], line["exc_info"]) for line in logs] == [

@@ -11,6 +11,8 @@ import structlog
 import trio
 from attrs import define, field
 
+from trio_voice.server.foreign_code import cancellation_in, failure_in
+
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 8
@@ -47,9 +49,13 @@ class JobRunner:
             if scope.cancelled_caught:
                 log.warning("a job took too long", job=name, limit_s=limit_s)
                 outcome = f"was cancelled after {limit_s:g} s"
-        except* (Exception, SystemExit):
-            log.exception("a job failed", job=name)
-            outcome = "failed"
+        except BaseException as error:
+            if failure_in(error) is not None:
+                log.exception("a job failed", job=name)
+                outcome = "failed"
+            cancellation = cancellation_in(error)
+            if cancellation is not None:
+                raise cancellation from None
         finally:
             self.running -= 1
         if not self.nursery.cancel_scope.cancel_called:  # else the call, and its journal, are over

@@ -10,7 +10,7 @@ A tool's time runs from the model's call to the answer, waiting included, becaus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from attrs import define, field
 
 from trio_voice.agent.context import CallContext
 from trio_voice.agent.tool import OnBargeIn, Tool, ToolError, WrongArguments
+from trio_voice.server.foreign_code import cancellation_in, failure_in, leaves
 from trio_voice.server.tool_threads import ToolThreads
 
 log = structlog.get_logger(__name__)
@@ -100,17 +101,28 @@ class ToolRunner:
         output: str | None = None
         try:
             output = await self._answer(run, arguments)
-        except* ToolError as group:
-            log.info("a tool told the model of an error", tool=run.tool.name, tool_call_id=run.tool_call_id)
-            output = error_text(str(next(_leaves(group))))
-        except* (Exception, SystemExit):
-            log.exception("a tool failed", tool=run.tool.name, tool_call_id=run.tool_call_id)
-            output = error_text("the tool failed")
+        except BaseException as error:
+            output = self._failed(run, error)
+            cancellation = cancellation_in(error)
+            if cancellation is not None:
+                raise cancellation from None
         finally:
             del self._runs[run.tool_call_id]
             self._filled = self._filled and bool(self._runs)
         if not self.nursery.cancel_scope.cancel_called:  # else the call is over, and nobody waits for an answer
             self.finished(run.tool_call_id, self._why_there_is_no_answer(run) if output is None else output)
+
+    def _failed(self, run: _Run, error: BaseException) -> str | None:
+        """Log what a tool raised, while it is handled; what the model is told, None: it was only cancelled."""
+        failure = failure_in(error)
+        if failure is None:
+            return None
+        told = list(leaves(failure))
+        if all(isinstance(each, ToolError) for each in told):
+            log.info("a tool told the model of an error", tool=run.tool.name, tool_call_id=run.tool_call_id)
+            return error_text(str(told[0]))
+        log.exception("a tool failed", tool=run.tool.name, tool_call_id=run.tool_call_id)  # noqa: LOG004 - called while handling
+        return error_text("the tool failed")
 
     async def _answer(self, run: _Run, arguments: str) -> str | None:
         try:
@@ -170,11 +182,3 @@ class ToolRunner:
 def _in_thread(run: _Run, arguments: dict[str, Any]) -> Any:
     run.started = True
     return run.tool.function(**arguments)
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
