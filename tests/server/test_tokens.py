@@ -41,6 +41,20 @@ def test_r40_a_token_opens_one_stream() -> None:
     assert world.fault(token) is TokenFault.USED
 
 
+def test_r40_another_spelling_of_a_token_is_no_token() -> None:
+    world = World()
+    for _ in range(50):
+        token = world.tokens.issue(Issuer.API)
+        spelt = token.replace("-", "+").replace("_", "/")
+        if spelt != token:
+            assert world.fault(spelt) is TokenFault.UNKNOWN
+            world.tokens.use(token)
+            assert world.fault(spelt) is TokenFault.UNKNOWN
+            assert world.fault(token) is TokenFault.USED
+            return
+    raise AssertionError("50 tokens without a character that can be spelt in another way")
+
+
 def test_r40_a_token_expires_after_exactly_its_limit() -> None:
     world = World()
     token = world.tokens.issue(Issuer.WEBHOOK, "CA1")

@@ -194,6 +194,8 @@ class CallTokens:
             data = urlsafe_b64decode(token)
         except ValueError:
             return None
+        if urlsafe_b64encode(data).decode("ascii") != token:
+            return None  # another spelling of a token: that it was used is remembered by how it is spelt
         facts, mac = data[:-_MAC_BYTES], data[-_MAC_BYTES:]
         if len(facts) != _FACTS.size or not hmac.compare_digest(mac, self._mac(facts)):
             return None
