@@ -6,8 +6,10 @@ from trio_voice.core.commands import (
     CancelResponse,
     ClearPlayback,
     CreateResponse,
+    DeleteItem,
     Discard,
     Note,
+    PlayAudio,
     Purpose,
     Refusal,
     Refuse,
@@ -137,3 +139,20 @@ def test_a_start_before_which_the_line_was_used() -> None:
 def test_while_the_greeting_is_heard_the_turn_waits() -> None:
     book = spoken(greeting()) >> COMMITTED << Refuse(Purpose.TURN, Refusal.GREETING_LOCK, waits=True)
     assert book.call.parts.standing.turn is TurnState.OWED
+
+
+def test_a_cough_does_not_take_the_turn_along_that_was_said_before_it() -> None:
+    book = speaking(conversing(barge_in_confirm_ms=300, require_user_has_spoken=True), ms=9000)
+    book = book >> SpeechStarted(1, "u1") << ... >> 0.5 << ... >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1") >> 0.15 << ...
+    book = (
+        book
+        >> SpeechStarted(1, "u2")
+        << ClearPlayback()
+        >> 0.1
+        >> SpeechStopped(1, "u2")
+        << Discard(Refusal.TOO_SHORT)
+        << PlayAudio
+        << ...
+    )
+    book = book >> TurnCommitted(1, "u2") >> 0.15 << Refuse(Purpose.TURN, Refusal.RESPONSE_ACTIVE, waits=True)
+    assert book.count(DeleteItem) == 0

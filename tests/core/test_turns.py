@@ -115,3 +115,13 @@ def test_the_items_of_a_turn_are_bounded(turn: CallerTurn) -> None:
     for number in range(MOST_ITEMS + 1):
         turn.committed(f"u{number}")
     assert turn.items == [f"u{number}" for number in range(1, MOST_ITEMS + 1)]
+
+
+def test_speech_that_is_reported_twice_is_as_new_as_it_was(turn: CallerTurn) -> None:
+    turn.speech_started(0.0)
+    turn.speech_started(0.1)
+    assert turn.is_new
+    turn.speech_stopped(0.2)
+    turn.speech_started(0.3)
+    turn.speech_started(0.4)
+    assert not turn.is_new

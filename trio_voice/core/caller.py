@@ -206,7 +206,11 @@ def _nobody_spoke(parts: Parts, item_id: str, why: Refusal) -> None:
 
 def _go_on_after_a_cough(parts: Parts, item_id: str, now: float) -> None:
     parts.deadlines.cancel(Timer.BARGE_IN_CONFIRM)
-    _nobody_spoke(parts, item_id, Refusal.TOO_SHORT)
+    if parts.turn.is_new:
+        _nobody_spoke(parts, item_id, Refusal.TOO_SHORT)
+    else:  # what the caller said before the cough is still to be answered
+        parts.do(Discard(Refusal.TOO_SHORT))
+        parts.turn.speech_stopped(now)
     parts.do(*parts.playback.resume(now))
     if parts.standing.call is CallState.GOODBYE:
         extend_fallback(parts, now)

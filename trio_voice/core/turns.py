@@ -28,7 +28,8 @@ class CallerTurn:
 
     def speech_started(self, now: float) -> None:
         """The caller speaks; an utterance that had ended but was not answered yet goes on."""
-        self.is_new = self.standing.turn is TurnState.QUIET
+        if self.standing.turn is not TurnState.SPEAKING:  # else the report is a duplicate
+            self.is_new = self.standing.turn is TurnState.QUIET
         self._enter(TurnState.SPEAKING)
         self.deadlines.set(Timer.SPEECH_LIMIT, now + self.settings.speech_limit_s)
 
