@@ -373,3 +373,10 @@ def test_stopped_is_about_the_current_response(active: ResponseGuard) -> None:
     assert [active.stopped] == [True]
     active.done("r1", 3.0)
     assert not active.stopped
+
+
+def test_a_filler_that_is_blocked_is_not_made_later() -> None:
+    guard = ResponseGuard(CallSettings(), Standing(CallState.CONVERSING, session=1, calibrated=True), Deadlines())
+    guard.create(Request(Purpose.FILLER, "wait"), 0.0)
+    assert guard.create_blocked("create-1", "resp_9", 0.1)
+    assert guard.waiting is None

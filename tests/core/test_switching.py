@@ -27,6 +27,7 @@ from trio_voice.core.events import (
     ChangeAsked,
     ChangeRefused,
     HangUpAsked,
+    ModelErred,
     ModelTranscript,
     PlaybackMarked,
     ResponseCreated,
@@ -216,7 +217,7 @@ def test_a_spare_that_is_lost_is_opened_again_within_a_new_limit() -> None:
 def test_a_setup_that_no_session_takes_is_given_up_even_if_none_serves() -> None:
     book = answered() >> VOICE << OpenSession(2, 0.0, 1) >> SessionLost(1, "gone")
     book = book >> SessionLost(2, "no such voice", retryable=False) << ReportChange(1, "no such voice") << OpenSession(3, 0.25, 0)
-    assert book >> SessionReady(3)
+    assert book >> SessionReady(3) << AddText(3, 1, "system", TOLD.format("no such voice"))
 
 
 # --- asked at the wrong moment
@@ -268,3 +269,36 @@ def test_a_barge_in_reaches_the_old_session_while_the_new_one_waits() -> None:
     book = speaking(answered() >> ResponseCreated(1, "r1"), ms=1000) >> VOICE << ... >> SessionReady(2) >> 0.3
     book = book >> SpeechStarted(1, "u1") << ClearPlayback() << CancelResponse(1, "r1") << ...
     assert book.call.parts.standing.session == 1
+
+
+def test_a_change_that_is_asked_for_in_a_gap_keeps_what_the_caller_says_meanwhile() -> None:
+    book = answered() >> SessionLost(1, "gone") << OpenSession(2) >> CallerAudio(FRAME) >> VOICE
+    book = book << CloseSession(2) << OpenSession(3, 0.0, 1) >> SessionReady(3) << AppendAudio(3, FRAME)
+    assert book << ReportChange(1)
+
+
+def test_a_greeting_that_waits_comes_before_a_change_and_does_not_hold_it_up() -> None:
+    book = greeting(idle_s=0.0) >> ModelErred(1, "conversation_already_has_active_response", "active: resp_9.", "create-1")
+    book = book >> ChangeAsked(1, voice_changes=False) >> ResponseDone(1, "resp_9", DONE)
+    book = spoken(book << CreateResponse(1, 2, Purpose.GREETING, "greet"), "r2", "i2", 100) >> 0.1
+    assert book >> PlaybackMarked("1.1") << Note("the greeting is over") << UpdateSession(1, 1)
+
+
+def test_a_change_is_reported_once() -> None:
+    book = conversing(idle_s=0.0) >> VOICE << UpdateSession(1, 1) >> ChangeApplied(1, 1) << ReportChange(1)
+    assert book >> ChangeApplied(1, 1) << Discard(Refusal.DUPLICATE)
+
+
+def test_words_that_a_lost_session_did_not_tell_hold_no_change_up() -> None:
+    book = (
+        transcribed()
+        >> SpeechStarted(1, "u1")
+        >> 1.0
+        >> SpeechStopped(1, "u1")
+        >> TurnCommitted(1, "u1")
+        >> SessionLost(1, "gone")
+    )
+    book = book << OpenSession(2) >> SessionReady(2) << ...
+    book = speaking(book, "r2", "i2", 0, 2) >> ResponseDone(2, "r2", DONE) >> VOICE << OpenSession(3, 0.0, 1) >> SessionReady(3)
+    book = book << CloseSession(2) << ...
+    assert book.count(ReportChange) == 1

@@ -116,7 +116,8 @@ def take_over(parts: Parts, now: float) -> None:
     """Let the spare session serve: tell it the conversation so far, and what the caller said meanwhile."""
     first = parts.standing.call is CallState.CONNECTING
     parts.do(*parts.sessions.take_over(now, parts.guard.number))
-    parts.deadlines.cancel(Timer.COMFORT)
+    parts.deadlines.cancel(Timer.COMFORT, Timer.WORDS)
+    parts.history.give_words_up()  # those of a session that is gone will not come
     for role, text in parts.history.seed():
         parts.add_text(role, text, remember=False)
     parts.do(*parts.sessions.hand_on())

@@ -132,15 +132,17 @@ class ResponseGuard:
             return Refusal.RESPONSE_ACTIVE
         if self.standing.turn in _CALLER_HAS_THE_FLOOR and purpose not in _ON_A_FLOOR_TAKEN:
             return Refusal.CALLER_SPEAKING
-        if self.standing.change is not ChangeState.SETTLED and not self._is_the_old_session_s(purpose):
+        if self.standing.change is not ChangeState.SETTLED and not self._comes_before_a_change(purpose):
             return Refusal.CHANGING
         if not self.standing.calibrated and purpose in _OWN_TIMER:
             return Refusal.NOT_CALIBRATED
         return None
 
-    def _is_the_old_session_s(self, purpose: Purpose) -> bool:
-        """While a new session is coming: a turn that only the serving one has heard, because no words of it are told."""
+    def _comes_before_a_change(self, purpose: Purpose) -> bool:
+        """The greeting, for which every change waits; and a turn that only the old session has heard: no words of it are told."""
         standing = self.standing
+        if purpose is Purpose.GREETING:
+            return True
         heard_only_here = standing.turn is TurnState.OWED and not standing.words_come and purpose in _OF_A_TURN
         return heard_only_here and standing.change in (ChangeState.OPENING, ChangeState.READY)
 
@@ -251,7 +253,7 @@ class ResponseGuard:
         """
         if not self._is_current_create(event_id):
             return False
-        if self.state is ResponseState.REQUESTED and self.asked is not None:
+        if self.state is ResponseState.REQUESTED and self.asked is not None and self.asked.purpose is not Purpose.FILLER:
             self.keep(self.asked)
         self._signal(Signal.CREATE_BLOCKED)
         self.response_id = active_id

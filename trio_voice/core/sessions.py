@@ -145,7 +145,7 @@ class Sessions:
         dropped = [session for session in (self.opening, self.spare) if session is not None]
         self.opening = self.spare = None
         self.deadlines.cancel(Timer.SESSION_READY)
-        if self.standing.turn is not TurnState.SPEAKING:
+        if self.standing.session is not None and self.standing.turn is not TurnState.SPEAKING:
             self.reported()
         return [CloseSession(session) for session in dropped]
 

@@ -91,7 +91,9 @@ def settle(parts: Parts, now: float) -> None:
 def on_change_applied(parts: Parts, event: ChangeApplied, now: float) -> None:
     """The session has become what it shall be; also when that comes so late that it was given up."""
     asked = parts.change.asked
-    if asked is None or asked.change != event.change:
+    if event.change == parts.sessions.setup:
+        parts.do(Discard(Refusal.DUPLICATE))
+    elif asked is None or asked.change != event.change:
         parts.sessions.setup = event.change
         parts.sessions.wanted = event.change if asked is None else asked.change
         parts.do(Note("a change that had been given up was made"), ReportChange(event.change))
@@ -141,8 +143,11 @@ def failed(parts: Parts, reason: str, now: float) -> None:
     sessions.wanted = sessions.setup
     sessions.age_again(now)
     parts.do(ReportChange(asked.change, reason))
+    told = parts.wording.change_failed.format(reason=reason)
     if parts.standing.session is not None:
-        parts.add_text("system", parts.wording.change_failed.format(reason=reason))
+        parts.add_text("system", told)
+    else:
+        parts.history.noted(f"change-{asked.change}", "system", told)  # for the session that comes
 
 
 def abandon(parts: Parts) -> None:
