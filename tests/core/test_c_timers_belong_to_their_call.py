@@ -208,8 +208,29 @@ def test_r17_a_farewell_that_was_waiting_is_not_said_after_the_call_was_kept() -
 
 
 def test_r17_what_waited_to_be_said_is_refused_by_name() -> None:
-    book = speaking(conversing()) >> TextInjected("x") << ... >> HangUpAsked("done")
-    assert book << Refuse(Purpose.INJECTED_TEXT, Refusal.HANG_UP_PENDING)
+    book = speaking(conversing()) >> DigitPressed("#") << ... >> HangUpAsked("done")
+    assert book << Refuse(Purpose.DIGITS, Refusal.HANG_UP_PENDING)
+
+
+def test_r17_texts_that_were_asked_for_before_are_said_first() -> None:
+    book = speaking(conversing(), ms=100) >> TextInjected("a") << ... >> TextInjected("b") << ... >> HangUpAsked("done")
+    book = book << Refuse(Purpose.FAREWELL, Refusal.RESPONSE_ACTIVE, waits=True) >> ResponseDone(1, "r1", DONE) << ...
+    assert book.count(CreateResponse) == 1
+    book = spoken(book, "r2", "i2", 1000) >> 1.1 << ... >> PlaybackMarked("1.4")
+    assert book << HangUp("done")
+
+
+def test_r17_texts_that_cannot_be_said_do_not_hold_the_hang_up_up_for_ever() -> None:
+    book = (
+        speaking(conversing(audio_gap_limit_s=60.0), ms=100)
+        >> TextInjected("a")
+        << ...
+        >> HangUpAsked("done")
+        << ...
+        >> 5.9
+        << ...
+    )
+    assert book >> 0.1 << HangUp("done")
 
 
 # --- R18

@@ -168,3 +168,8 @@ def test_a_carrier_that_goes_on_is_not_given_up() -> None:
 
 def test_asking_twice() -> None:
     assert spoken(conversing()) >> HangUpAsked("a") >> HangUpAsked("b") << Discard(Refusal.HANG_UP_PENDING)
+
+
+def test_a_farewell_that_the_server_asks_for_during_a_goodbye_takes_the_caller_s_right_to_keep_the_call() -> None:
+    book = speaking(conversing(), ms=5000) >> HangUpAsked("bye") >> HangUpAsked("the server is ending", farewell=True)
+    assert book << Discard(Refusal.HANG_UP_PENDING) >> 0.3 >> SpeechStarted(1, "u1") << Discard(Refusal.HANG_UP_PENDING)

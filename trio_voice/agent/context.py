@@ -176,7 +176,10 @@ class CallContext:
             self.fill(text)
 
     def hang_up(self, reason: str) -> None:
-        """End the call when what is being said has been heard. `reason` is for the log and the journal."""
+        """End the call when what is being said, and what `say` was given before, has been heard.
+
+        `reason` is for the log and the journal.
+        """
         self._control.hang_up(reason)
 
     def journal(self, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_voice.core import switching
-from trio_voice.core.commands import Close, Command, Discard, HangUp, Note, Purpose, Refusal, Refuse
+from trio_voice.core.commands import Close, Discard, HangUp, Note, Purpose, Refusal, Refuse
 from trio_voice.core.cutting import cut_off
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.events import CallerHungUp, FatalErrorRaised, HangUpAsked, ModelAudio
@@ -17,15 +17,16 @@ _OF_AN_APOLOGY = (Timer.MARK, Timer.PLAYBACK_END, Timer.HANG_UP_FALLBACK)
 
 
 def on_hang_up_asked(parts: Parts, event: HangUpAsked, now: float) -> None:
-    """End the call politely; asked again, nothing new happens."""
+    """End the call politely; asked again, nothing new happens, but that with `farewell` it cannot be kept any more."""
+    if event.farewell:
+        parts.deadlines.cancel(Timer.LONGEST_CALL)  # see `may_be_kept`
     if parts.standing.call in _ENDING:
         parts.do(Discard(Refusal.HANG_UP_PENDING))
     elif not event.farewell:
-        part(parts, event.reason, now)
+        part(parts, event.reason, now, say_first=True)
     elif parts.standing.session is None:
         apologise(parts, event.reason, now)
     else:
-        parts.deadlines.cancel(Timer.LONGEST_CALL)  # see `may_be_kept`
         cut_off(parts, now)
         say_farewell(parts, event.reason, now)
 
@@ -44,20 +45,26 @@ def on_fatal_error(parts: Parts, event: FatalErrorRaised, now: float) -> None:
 # --- goodbye
 
 
-def part(parts: Parts, reason: str, now: float) -> None:
-    """End the call once what is being said has been heard. What waited to be said will not be."""
+def part(parts: Parts, reason: str, now: float, *, say_first: bool = False) -> None:
+    """End the call once what is being said has been heard. What waited to be said will not be, but texts with `say_first`.
+
+    They become the farewell: what may still be asked for, is awaited, and is bounded by the fallback.
+    """
     parts.standing.end_reason = reason
     parts.standing.call = CallState.GOODBYE
     switching.abandon(parts)
-    dropped = [parts.guard.waiting, parts.retries.take(), *parts.announcements.drop()]
+    waiting = [parts.guard.waiting, parts.retries.take(), *parts.announcements.drop()]
     parts.guard.waiting = None
-    parts.do(*[_refused(request) for request in dropped if request is not None])
+    texts: list[str] = []
+    for request in [request for request in waiting if request is not None]:
+        if say_first and request.purpose is Purpose.INJECTED_TEXT and request.instructions is not None:
+            texts.append(request.instructions)
+        else:
+            parts.do(Refuse(request.purpose, Refusal.HANG_UP_PENDING))
     parts.deadlines.set(Timer.HANG_UP_FALLBACK, now + parts.settings.hang_up_fallback_s)
     extend_fallback(parts, now)
-
-
-def _refused(request: Request) -> Command:
-    return Refuse(request.purpose, Refusal.HANG_UP_PENDING)
+    if texts:
+        parts.ask(Request(Purpose.FAREWELL, "\n".join(texts)), now)
 
 
 def extend_fallback(parts: Parts, now: float) -> None:
