@@ -1,8 +1,8 @@
 """How long nobody has said anything.
 
-Idle time runs only while nothing is going on: nobody speaks, playback has drained, no reply is owed or on its way, no tool runs.
-When something begins it is paused, not reset: a line whose noise is reported as speech every few seconds still becomes idle. It
-is reset by a turn of the caller's that was answered, by pressed keys, and by the agent's own prompt.
+Idle time runs only while nothing is going on: nobody speaks, playback has drained, no reply is owed or on its way, no tool or
+job runs. When something begins it is paused, not reset: a line whose noise is reported as speech every few seconds still becomes
+idle. It is reset by a turn of the caller's that was answered, by pressed keys, and by the agent's own prompt.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ heard it, and answers it first.) A change that is refused, or not made within it
 What is not in the tables
 -------------------------
 How much the caller has heard (`playback`), whether a speech-started is a barge-in (`gate`), and the numbers of the sessions
-(`sessions`). A session that is lost sends the response machine SESSION_ENDED from any state; the other two machines do not
-notice.
+(`sessions`). A session that is lost sends the response machine SESSION_ENDED from any state. The change goes on in a new
+session, a turn that was taken is owed by the next one, and the call machine does not notice.
 """
 
 from __future__ import annotations
