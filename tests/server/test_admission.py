@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from attrs import define, field
 
 from trio_voice.server.admission import Admission, Admitted, EntryFault, MediaAccess, Proof, Refused
@@ -108,6 +109,13 @@ def test_r40_a_signature_alone_is_a_proof_of_the_carrier_that_signs() -> None:
 def test_r40_another_sites_page_is_refused_even_where_everybody_is_let_in() -> None:
     headers = {"host": "127.0.0.1:8080", "origin": "https://evil.example"}
     assert Door(MediaAccess.OPEN).knock(headers=headers) is EntryFault.FOREIGN_PAGE
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://["])
+async def test_r40_another_sites_page_tries_only_so_often(autojump_clock: trio.testing.MockClock, origin: str) -> None:
+    door, headers = Door(MediaAccess.OPEN, per_minute=1), {"host": "voice.example.com", "origin": origin}
+    assert [door.knock(headers=headers) for _ in range(2)] == [EntryFault.FOREIGN_PAGE, EntryFault.TOO_OFTEN]
+    assert door.counted == [EntryFault.FOREIGN_PAGE, EntryFault.TOO_OFTEN]
 
 
 def test_r41_a_place_is_taken_before_the_stream_is_accepted_and_given_back_at_its_end() -> None:

@@ -51,6 +51,12 @@ def test_r40_only_a_proxy_on_this_machine_is_believed(remote: str, headers: dict
         ("127.0.0.1:5", {"host": "127.0.0.1", "x-forwarded-for": "198.51.100.7"}, False),
         ("127.0.0.1:5", {"host": "127.0.0.1", "forwarded": "for=198.51.100.7"}, False),
         ("127.0.0.1:5", {}, False),
+        ("127.0.0.1:5", {"host": "LocalHost:"}, True),
+        ("127.0.0.1:5", {"host": "user@127.0.0.1"}, False),
+        ("127.0.0.1:5", {"host": "127.0.0.1/evil.example"}, False),
+        ("127.0.0.1:5", {"host": "127.0.0.1, evil.example"}, False),
+        ("127.0.0.1:5", {"host": "["}, False),
+        ("127.0.0.1:5", {"host": "a]"}, False),
         ("unknown", {"host": "localhost"}, False),
     ],
 )
@@ -66,6 +72,9 @@ def test_r40_a_tunnel_is_not_this_machine(remote: str, headers: dict[str, str], 
         ({"host": "a:8080", "origin": "http://a"}, False),
         ({"host": "a:8080", "origin": "https://evil.example"}, False),
         ({"host": "a:8080", "origin": "null"}, False),
+        ({"host": "a:8080", "origin": "http://["}, False),
+        ({"host": "", "origin": "null"}, False),
+        ({"origin": "http://["}, False),
     ],
 )
 def test_r40_a_browser_comes_from_our_own_page(headers: dict[str, str], same: bool) -> None:

@@ -41,7 +41,8 @@ def test_r40_only_the_token_opens(headers: dict[str, str], status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [("http://voice.example:8080", 200), ("http://evil.example", 403), ("null", 403), (None, 403)]
+    ("origin", "status"),
+    [("http://voice.example:8080", 200), ("http://evil.example", 403), ("null", 403), ("http://[", 403), (None, 403)],
 )
 def test_r40_a_page_of_another_site_does_nothing_with_our_cookie(origin: str | None, status: int) -> None:
     headers = {"Cookie": f"{COOKIE}=the-token", "Host": "voice.example:8080"} | ({"Origin": origin} if origin else {})

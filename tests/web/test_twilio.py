@@ -224,6 +224,7 @@ async def test_r40_without_a_secret_only_this_machine_is_trusted() -> None:
     assert (await local.post(headers=here, client="127.0.0.1")).status == 200
     for world, headers, client in [
         (local, {"host": "abc.ngrok.example"}, "127.0.0.1"),
+        (local, {"host": "["}, "127.0.0.1"),
         (local, here, "198.51.100.7"),
         (World(MediaAccess.GUARDED, auth_tokens=()), here, "127.0.0.1"),
     ]:

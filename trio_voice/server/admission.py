@@ -166,7 +166,7 @@ class Admission:
 
     def _judge(self, dialect: str, target: str, token: str, remote: str, headers: Mapping[str, str]) -> Admitted | Refused:
         if not is_of_same_origin(headers):
-            return self.refuse(EntryFault.FOREIGN_PAGE)
+            return self.count_stranger(remote, headers) or self.refuse(EntryFault.FOREIGN_PAGE)
         proven = self._prove(dialect, target, token, remote, headers)
         if proven is not _Proven.YES and (refused := self.count_stranger(remote, headers)) is not None:
             return refused

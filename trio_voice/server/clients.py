@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "cf-connecting-ip", "via")
 """Headers that proxies and tunnels add: whoever sends one is not here."""
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]*)?")
+"""A `Host` (RFC 9110, section 7.2): no user, no path."""
 
 
 def host_of(remote: str) -> str:
@@ -45,10 +48,20 @@ def is_local(remote: str, headers: Mapping[str, str]) -> bool:
     """
     if not is_loopback(host_of(remote)) or any(name in headers for name in FORWARDED):
         return False
-    return is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or "")
+    named = _HOST.fullmatch(headers.get("host", ""))
+    return named is not None and is_loopback((named[1] or named[2]).lower())
 
 
 def is_of_same_origin(headers: Mapping[str, str]) -> bool:
     """Tell whether no browser is at work, or one that shows a page of this server. Carriers send no Origin."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or is_our_origin(origin, headers)
+
+
+def is_our_origin(origin: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether an `Origin` is the host that was asked; one that cannot be read is not."""
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return bool(host) and host == headers.get("host")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from trio_voice.server.clients import is_our_origin
 
 COOKIE = "trio_voice_token"
 """The cookie that carries the token in a browser (HttpOnly, SameSite=Strict)."""
@@ -42,4 +43,4 @@ class Access:
 
 def _is_of_our_page(request: Request) -> bool:
     """Browsers name the page that asks in `Origin`; cookies alone do not tell whose wish it is."""
-    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+    return is_our_origin(request.headers.get("origin", ""), request.headers)
