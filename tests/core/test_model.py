@@ -270,3 +270,18 @@ def test_late_audio_of_a_model_that_was_stopped_for_talking_on() -> None:
     book = speaking(conversing(unheard_limit_s=1.0), ms=1000) >> ModelAudio(1, "r1", "i1", b"x") << PlayAudio << Note
     book = book << CancelResponse(1, "r1") << SendMark >> ResponseDone(1, "r1", STOPPED)
     assert book.call.state is CallState.CONVERSING
+
+
+def test_a_text_that_failed_while_a_tool_runs_is_said_again() -> None:
+    book = (
+        speaking(conversing(idle_s=0.0))
+        >> ToolCalled(1, "r1", "i9", "c1", "slow", "{}")
+        << ...
+        >> ResponseDone(1, "r1", DONE)
+        << ...
+    )
+    book = (
+        book >> 0.4 >> PlaybackMarked("1.1") << ... >> TextInjected("x") << CreateResponse(1, 1, Purpose.INJECTED_TEXT, "say x")
+    )
+    book = book >> ResponseCreated(1, "r2", 1) >> ResponseDone(1, "r2", FAILED)
+    assert book >> 0.5 << CreateResponse(1, 2, Purpose.INJECTED_TEXT, "say x")

@@ -141,7 +141,8 @@ def on_response_done(parts: Parts, event: ResponseDone, now: float) -> None:
         return
     parts.do(*parts.playback.end_response(event.response_id, now))
     forget_silent_items(parts, delete=stopped)
-    if stopped or blocked or parts.tools.busy:
+    tools_bring_another = parts.tools.busy and (asked is None or asked.purpose not in ANNOUNCED)
+    if stopped or blocked or tools_bring_another:
         return
     cut_short = event.status in (ResponseStatus.CANCELLED, ResponseStatus.INCOMPLETE) and not was_heard
     if event.status is ResponseStatus.FAILED or (cut_short and parts.settings.turns is Turns.OURS):
