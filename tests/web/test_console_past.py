@@ -181,6 +181,16 @@ async def test_a_journal_that_was_cut_off_in_a_line_is_shown_as_far_as_it_goes(t
     assert shown.digest.end_reason is None
 
 
+@pytest.mark.parametrize("kept", [40, -1])
+async def test_a_last_line_of_audio_that_was_cut_off_keeps_no_call_from_the_list(tmp_path: Path, kept: int) -> None:
+    lines = lines_of_a_call()
+    (heard,) = (place for place, line in enumerate(lines) if '"command":"PlayAudio"' in line)
+    path = write_journal(tmp_path, "c2", lines[:heard])
+    path.write_bytes(path.read_bytes() + lines[heard].encode()[:kept])
+    write_journal(tmp_path)
+    assert [(call.call_id, call.reply_ms) for call in (await PastCalls(tmp_path).find()).calls] == [("c2", []), ("c1", [400])]
+
+
 @pytest.mark.parametrize("call_id", ["c2", "..", ".", "../c1", "c1/../c1", "", "x" * 65])
 async def test_what_is_no_call_is_none(tmp_path: Path, call_id: str) -> None:
     write_journal(tmp_path)

@@ -138,16 +138,17 @@ class _Digesting:
     was_cut: bool = field(default=False, init=False)
 
     def take(self, line: str) -> None:
-        if '"command":"PlayAudio"' in line[:_NAMED_WITHIN]:
-            self._is_heard(line)
-            return
-        if is_frame(line):
+        is_heard = '"command":"PlayAudio"' in line[:_NAMED_WITHIN]
+        if is_frame(line) and not (is_heard and self.stopped_t is not None):
             return
         try:
             facts = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeError):
             return
         if not isinstance(facts, dict):
+            return
+        if is_heard:
+            self._is_heard(_number(facts.get("t")))
             return
         if "journal" in facts:
             self.header = facts
@@ -157,9 +158,9 @@ class _Digesting:
             self.event = str(facts["event"])
         self._count(str(facts.get("event") or facts.get("command") or ""), facts)
 
-    def _is_heard(self, line: str) -> None:
+    def _is_heard(self, t: float) -> None:
         if self.stopped_t is not None:
-            self.reply_ms.append(round((_number(msgspec.json.decode(line).get("t")) - self.stopped_t) * 1000))
+            self.reply_ms.append(round((t - self.stopped_t) * 1000))
             self.stopped_t = None
 
     def _count(self, name: str, facts: dict[str, Any]) -> None:
