@@ -1,8 +1,8 @@
 """The lifecycle of one call.
 
 `Call` is told what happened and what time it is, and answers with what to do. Its parts are in `parts`; what happens to them is
-written, by whose side it comes from, in `caller`, `model`, `renewal` and `ending`. Here is the surface, the dispatch, and what
-follows from where things stand.
+written, by whose side it comes from, in `caller`, `model`, `texts`, `renewal`, `switching` and `ending`. Here is the surface, the
+dispatch, and what follows from where things stand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from trio_voice.core import caller, ending, model, renewal, switching
+from trio_voice.core import caller, ending, model, renewal, switching, texts
 from trio_voice.core import events as e
 from trio_voice.core.commands import Command, Discard, Note, Purpose, Refusal, Refuse
 from trio_voice.core.deadlines import Timer
@@ -120,7 +120,7 @@ def _settle(parts: Parts, now: float) -> None:
     switching.settle(parts, now)
     model.go_on_after_tools(parts, now)
     parts.do(*parts.guard.release(now))
-    model.announce_next(parts, now)
+    texts.announce_next(parts, now)
     parts.idle.observe(standing.call is CallState.CONVERSING and is_quiet(parts) and not parts.jobs.running, now)
 
 
@@ -173,8 +173,8 @@ _HANDLERS: Mapping[type[e.Event], Callable[[Parts, Any, float], None]] = {
     e.ToolFinished: model.on_tool_finished,
     e.JobStarted: model.on_job_started,
     e.JobEnded: model.on_job_ended,
-    e.FillerAsked: model.on_filler_asked,
-    e.TextInjected: model.on_text_injected,
+    e.FillerAsked: texts.on_filler_asked,
+    e.TextInjected: texts.on_text_injected,
     e.ChangeAsked: switching.on_change_asked,
     e.ChangeApplied: switching.on_change_applied,
     e.ChangeRefused: switching.on_change_refused,
@@ -202,8 +202,8 @@ _TIMERS: Mapping[Timer, Callable[[Parts, float], None]] = {
     Timer.RETRY: model.at_retry,
     Timer.TOOL: model.at_tool,
     Timer.JOB: model.at_job,
-    Timer.INJECTED_TEXT: model.at_injected_text,
-    Timer.LONGEST_CALL_NOTICE: model.at_longest_call_notice,
+    Timer.INJECTED_TEXT: texts.at_injected_text,
+    Timer.LONGEST_CALL_NOTICE: texts.at_longest_call_notice,
     Timer.SESSION_READY: renewal.at_session_ready,
     Timer.RECONNECT: renewal.at_reconnect,
     Timer.SESSION_AGE: renewal.at_session_age,

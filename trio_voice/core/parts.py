@@ -2,7 +2,8 @@
 
 Each part knows its own rules and nothing of the others. What an event of one means for the others is written in the modules of
 functions beside this one: `cutting` (taking the floor from the agent), `ending` (goodbye, apology, hang-up), `renewal` (the
-model's sessions), `switching` (their changes), `model` (its responses), `caller` (voice, turns, barge-in). `call` dispatches.
+model's sessions), `switching` (their changes), `model` (its responses), `texts` (what it is to say from outside of the
+conversation), `caller` (voice, turns, barge-in). `call` dispatches.
 """
 
 from __future__ import annotations
