@@ -29,7 +29,8 @@ from trio_voice.web.answers import error_answer
 from trio_voice.web.twilio import UNTRUSTED, TwilioWebhooks
 
 PUBLIC = "https://voice.example.com"
-CALL = [("CallSid", "CA1"), ("AccountSid", "AC1"), ("From", "+14158675310"), ("To", "+18005551212"), ("CallerName", "")]
+CA1, CA2 = f"CA{1:032x}", f"CA{2:032x}"
+CALL = [("CallSid", CA1), ("AccountSid", "AC1"), ("From", "+14158675310"), ("To", "+18005551212"), ("CallerName", "")]
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -98,8 +99,8 @@ async def test_a_call_is_connected_to_a_stream_with_a_token_of_its_own() -> None
     }
     assert connect.get("action") == f"/twilio/after?token={url.rpartition('/')[2]}"
     ticket = world.admission.tokens.find(url.rpartition("/")[2])
-    assert ticket.opens("CA1")
-    assert not ticket.opens("CA2")
+    assert ticket.opens(CA1)
+    assert not ticket.opens(CA2)
 
 
 async def test_twilio_may_ask_twice_and_gets_the_same_answer() -> None:
@@ -119,7 +120,7 @@ async def test_parameters_that_twilio_would_not_take_are_left_out() -> None:
 async def test_r41_when_all_lines_are_busy_the_caller_hears_so() -> None:
     world = World(max_calls=1)
     await world.post()
-    (reject,) = response(await world.post(pairs=[("CallSid", "CA2")]))
+    (reject,) = response(await world.post(pairs=[("CallSid", CA2)]))
     assert (reject.tag, reject.get("reason")) == ("Reject", "busy")
     assert world.admission.refusals == {EntryFault.BUSY: 1}
 
@@ -136,7 +137,7 @@ async def test_after_its_stream_a_call_is_hung_up_and_one_that_had_none_hears_wh
         say, hang_up = response(await world.post("/twilio/after"))
         assert (say.tag, hang_up.tag) == ("Say", "Hangup")
         assert say.text == "We are sorry, this call cannot be answered now. Please call again later."
-        world.admission.note_answered("CA1")
+        world.admission.note_answered(CA1)
         assert [verb.tag for verb in response(await world.post("/twilio/after"))] == ["Hangup"]
     assert [line["event"] for line in logs] == ["a call had no stream"]
 
@@ -145,7 +146,7 @@ async def test_a_call_that_another_worker_answered_is_hung_up_too(tmp_path: Path
     here, there = World(), World()
     for world in (here, there):
         world.admission.tokens.key, world.admission.tokens.used_folder = b"key", tmp_path
-    token = here.admission.tokens.issue(Issuer.WEBHOOK, "CA1")
+    token = here.admission.tokens.issue(Issuer.WEBHOOK, CA1)
     target = f"/twilio/after?token={token}"
     assert response(await here.post(target))[0].tag == "Say"
     there.admission.tokens.use(token)
@@ -165,7 +166,7 @@ async def test_a_call_that_another_worker_answered_is_hung_up_too(tmp_path: Path
 )
 async def test_what_twilio_reports_is_logged(pairs: Pairs, logged: tuple[str, str] | None) -> None:
     with structlog.testing.capture_logs() as logs:
-        answer = await World().post("/twilio/status", [("CallSid", "CA1"), *pairs])
+        answer = await World().post("/twilio/status", [("CallSid", CA1), *pairs])
     assert (answer.status, answer.body) == (204, b"")
     assert [(line["log_level"], line.get("error") or line.get("status")) for line in logs] == ([logged] if logged else [])
 
@@ -204,7 +205,7 @@ async def test_r40_unsigned_and_wrongly_signed_webhooks_are_refused(path: str, h
 async def test_r40_whatever_is_changed_on_the_way_is_noticed(change: str) -> None:
     signature = {"X-Twilio-Signature": twilio_signature("12345", f"{PUBLIC}/twilio/voice?a=1", CALL)}
     target = {"path": "/twilio/after?a=1", "query": "/twilio/voice?a=2"}.get(change, "/twilio/voice?a=1")
-    pairs = {"value": [("CallSid", "CA2"), *CALL[1:]], "more": [*CALL, ("X", "")]}.get(change, CALL)
+    pairs = {"value": [("CallSid", CA2), *CALL[1:]], "more": [*CALL, ("X", "")]}.get(change, CALL)
     world = World()
     assert (await world.post("/twilio/voice?a=1", headers=signature)).status == 200
     assert (await world.post(target, pairs, headers=signature)).status == 403
@@ -212,7 +213,7 @@ async def test_r40_whatever_is_changed_on_the_way_is_noticed(change: str) -> Non
 
 async def test_r40_a_webhook_that_is_replayed_during_its_call_is_refused() -> None:
     world = World()
-    with world.directory.registered(LiveCall("c1", "CA1", datetime(2026, 11, 21, tzinfo=UTC), Path("c1"))):
+    with world.directory.registered(LiveCall("c1", CA1, datetime(2026, 11, 21, tzinfo=UTC), Path("c1"))):
         answer = await world.post()
     assert (answer.status, answer.body) == (409, b"this call's webhook was answered before, and the call is in progress\n")
     assert (await world.post()).status == 200
@@ -239,13 +240,13 @@ async def test_r40_a_stranger_tries_only_so_often(autojump_clock: trio.testing.M
         (World(MediaAccess.OPEN, auth_tokens=(), per_minute=1), {}, 200),
     ]:
         assert (await world.post(headers=headers)).status == first
-        answer = await world.post(pairs=[("CallSid", "CA2")], headers=headers)
+        answer = await world.post(pairs=[("CallSid", CA2)], headers=headers)
         assert (answer.status, answer.headers["retry-after"]) == (429, "60")
 
 
 async def test_a_carrier_that_signs_calls_as_often_as_there_are_places(autojump_clock: trio.testing.MockClock) -> None:
     world = World(per_minute=1)
-    assert [(await world.post(pairs=[("CallSid", f"CA{number}")])).status for number in range(9)] == [200] * 9
+    assert [(await world.post(pairs=[("CallSid", f"CA{number:032x}")])).status for number in range(9)] == [200] * 9
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,18 @@ async def test_r40_what_is_no_form_or_too_large_is_refused(headers: dict[str, st
 async def test_a_form_without_a_call_is_refused(call_sid: str) -> None:
     answer = await World().post(pairs=[("CallSid", call_sid)])
     assert (answer.status, b"the form has no CallSid" in answer.body) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/after", "/twilio/status"])
+@pytest.mark.parametrize("call_sid", ["CA1", f"{CA1}0", f"{CA1}\n", f"CA{'A' * 32}", f"{CA1}CallStatusringing"])
+async def test_r40_a_signed_form_that_was_cut_anew_names_no_call(path: str, call_sid: str) -> None:
+    world = World()
+    answer = await world.post(path, [("CallSid", call_sid)])
+    assert (answer.status, b"the CallSid is no call of Twilio's" in answer.body) == (400, True)
+    assert world.admission.places_taken == 0
+    # Where nothing is signed, carriers with TwiML of their own have ids of another shape.
+    unsigned = World(MediaAccess.OPEN, auth_tokens=())
+    assert (await unsigned.post(path, [("CallSid", call_sid)], headers={})).status in (200, 204)
 
 
 async def test_a_webhook_is_posted() -> None:
@@ -294,7 +307,7 @@ def test_r40_no_caller_writes_twiml_of_their_own(caller: str, value: str, name: 
     assume(name not in ("from", "to"))
     world = World(MediaAccess.OPEN, auth_tokens=())
     target = f"/twilio/voice?{urlencode([(name, value)])}"
-    form = urlencode([("CallSid", "CA1"), ("From", caller)]).encode()
+    form = urlencode([("CallSid", CA1), ("From", caller)]).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     root = response(trio.run(get, world.app, target, headers, "POST", form))
     assert [verb.tag for verb in root] == ["Connect", "Say"]

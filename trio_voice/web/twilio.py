@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape, quoteattr
@@ -36,6 +37,7 @@ UNTRUSTED = (
     "this webhook cannot be trusted: set TWILIO_AUTH_TOKEN (from the Twilio console) and server.public_url "
     "(the https address that Twilio calls), and start the server anew"
 )
+_CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _FORM = "application/x-www-form-urlencoded"
 
 Form = Mapping[str, str]
@@ -64,7 +66,7 @@ class TwilioWebhooks:
     async def voice(self, request: Request) -> Response:
         """A call comes in: connect it to a media stream, or let it hear that all lines are busy."""
         form = await self._form(request)
-        call_sid = _call_sid(form)
+        call_sid = self._call_sid(form)
         if any(call.call_sid == call_sid for call in self.directory):
             raise _http(self.admission.refuse(EntryFault.REPEATED))
         has_place = self.admission.tokens.waits_for(call_sid)
@@ -79,7 +81,7 @@ class TwilioWebhooks:
     async def after(self, request: Request) -> Response:
         """The stream is over: hang up, after a sentence if the call never had one."""
         form = await self._form(request)
-        if self.admission.was_answered(_call_sid(form), request.query_params.get("token", "")):
+        if self.admission.was_answered(self._call_sid(form), request.query_params.get("token", "")):
             return _twiml("<Hangup/>")
         log.warning("a call had no stream", call_sid=form["CallSid"])
         return _twiml(f"<Say>{escape(self.sorry)}</Say><Hangup/>")
@@ -87,7 +89,7 @@ class TwilioWebhooks:
     async def status(self, request: Request) -> Response:
         """Something became of a stream or a call."""
         form = await self._form(request)
-        call_sid = _call_sid(form)
+        call_sid = self._call_sid(form)
         if form.get("StreamEvent") == "stream-error":
             log.warning("the carrier reports a stream error", call_sid=call_sid, error=form.get("StreamError", "")[:500])
         elif event := form.get("StreamEvent") or form.get("CallStatus"):
@@ -143,6 +145,15 @@ class TwilioWebhooks:
             log.warning("a webhook was refused", reason=refused.text)
             raise _http(refused)
 
+    def _call_sid(self, form: Form) -> str:
+        """The call's id. Names and values are signed without separators: only a strict form shows where the id ends."""
+        call_sid = form.get("CallSid", "")
+        if not call_sid or len(call_sid) > 256:
+            raise HTTPException(400, "the form has no CallSid: this address is for the webhooks of Twilio's Programmable Voice")
+        if self.admission.proof.can_check and not _CALL_SID.fullmatch(call_sid):
+            raise HTTPException(400, "the CallSid is no call of Twilio's: those are CA and 32 hexadecimal digits")
+        return call_sid
+
     def _count_stranger(self, request: Request) -> None:
         refused = self.admission.count_stranger(_remote(request), request.headers)
         if refused is not None:
@@ -154,13 +165,6 @@ def _remote(request: Request) -> str:
     if client is None:
         return "unknown"
     return f"[{client.host}]:{client.port}" if ":" in client.host else f"{client.host}:{client.port}"
-
-
-def _call_sid(form: Form) -> str:
-    call_sid = form.get("CallSid", "")
-    if not call_sid or len(call_sid) > 256:
-        raise HTTPException(400, "the form has no CallSid: this address is for the webhooks of Twilio's Programmable Voice")
-    return call_sid
 
 
 def _is_xml(text: str) -> bool:
