@@ -244,6 +244,15 @@ async def test_r40_a_stranger_tries_only_so_often(autojump_clock: trio.testing.M
         assert (answer.status, answer.headers["retry-after"]) == (429, "60")
 
 
+async def test_r40_a_stranger_who_names_another_address_first_is_counted_by_the_proxys(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    world, wrong = World(per_minute=1), {"X-Twilio-Signature": "wrong"}
+    # The test's client sends both names in lower case: two lines, the stranger's and the proxy's.
+    tries = [{**wrong, "X-Forwarded-For": f"203.0.113.{number}", "x-forwarded-for": "198.51.100.7"} for number in range(2)]
+    assert [(await world.post(headers=headers, client="127.0.0.1")).status for headers in tries] == [403, 429]
+
+
 async def test_a_carrier_that_signs_calls_as_often_as_there_are_places(autojump_clock: trio.testing.MockClock) -> None:
     world = World(per_minute=1)
     assert [(await world.post(pairs=[("CallSid", f"CA{number:032x}")])).status for number in range(9)] == [200] * 9

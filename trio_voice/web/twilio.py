@@ -155,7 +155,7 @@ class TwilioWebhooks:
         return call_sid
 
     def _count_stranger(self, request: Request) -> None:
-        refused = self.admission.count_stranger(_remote(request), request.headers)
+        refused = self.admission.count_stranger(_remote(request), _headers(request))
         if refused is not None:
             raise _http(refused)
 
@@ -165,6 +165,11 @@ def _remote(request: Request) -> str:
     if client is None:
         return "unknown"
     return f"[{client.host}]:{client.port}" if ":" in client.host else f"{client.host}:{client.port}"
+
+
+def _headers(request: Request) -> Mapping[str, str]:
+    """The headers as the front door reads them: of a repeated one all values, of which Starlette gives the first."""
+    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
 
 
 def _is_xml(text: str) -> bool:
