@@ -86,6 +86,8 @@ async def test_one_call_is_shown_with_all_that_was_in_it() -> None:
         (Source(), "?limit=0", 422, "the query does not fit: Expected `int` >= 1"),
         (Source(), "?limit=501", 422, "the query does not fit: Expected `int` <= 500"),
         (Source(), "?since=soon", 422, "the query does not fit: Invalid RFC3339"),
+        (Source(), "?since=0001-01-01T00:00:00%2B14:00", 422, "the query does not fit: since is in the years 1 to 9999, in UTC"),
+        (Source(), "?since=9999-12-31T23:59:59-14:00", 422, "the query does not fit: since is in the years 1 to 9999, in UTC"),
         (Source(), "?caller=%25", 422, "the query does not fit: Expected `str` matching regex"),
         (Source(), "?outcome=great", 422, "the query does not fit: outcome is one of completed, "),
     ],

@@ -147,6 +147,11 @@ def _read_query(request: Request) -> PastCallsQuery:
         raise HTTPException(422, f"the query does not fit: {error}") from None
     if query.outcome is not None and query.outcome not in OUTCOMES:
         raise HTTPException(422, f"the query does not fit: outcome is one of {', '.join(OUTCOMES)}")
-    if query.since is not None and query.since.tzinfo is None:
-        return msgspec.structs.replace(query, since=query.since.replace(tzinfo=UTC))
-    return query
+    return query if query.since is None else msgspec.structs.replace(query, since=_in_utc(query.since))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise HTTPException(422, "the query does not fit: since is in the years 1 to 9999, in UTC") from None
