@@ -302,3 +302,10 @@ def test_words_that_a_lost_session_did_not_tell_hold_no_change_up() -> None:
     book = speaking(book, "r2", "i2", 0, 2) >> ResponseDone(2, "r2", DONE) >> VOICE << OpenSession(3, 0.0, 1) >> SessionReady(3)
     book = book << CloseSession(2) << ...
     assert book.count(ReportChange) == 1
+
+
+def test_who_is_handed_the_call_before_it_begins_greets_and_speaks_once() -> None:
+    book = started() >> HAND_OFF << CloseSession(1) << OpenSession(2, 0.0, 1) >> SessionReady(2) << ReportChange(1)
+    book = book << AddText(2, 1, "system", "you are billing") << CreateResponse(2, 1, Purpose.GREETING, "greet")
+    assert spoken(book, "r1", "i1", 100, 2) >> 0.1 >> PlaybackMarked("1.1") << Note("the greeting is over")
+    assert started(greeting=False) >> HAND_OFF << ... >> SessionReady(2) << ReportChange(1) << AddText << Refuse << CreateResponse

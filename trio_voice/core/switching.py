@@ -110,7 +110,8 @@ def made(parts: Parts, now: float) -> None:
     parts.do(ReportChange(asked.change))
     if asked.note:
         parts.add_text("system", asked.note)
-    if asked.reply and not parts.tools.busy:  # else the answer of the tool brings a reply about
+    greets = parts.standing.call is CallState.CONNECTING and parts.settings.greeting
+    if asked.reply and not greets and not parts.tools.busy:  # else the answer of the tool brings a reply about
         parts.ask(Request(Purpose.HAND_OFF), now)
 
 
