@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from trio_voice.errors import UserError
 from trio_voice.server.front_door import FrontDoor, Limits, MediaHandler, MediaRequest, open_listeners, serve
-from trio_voice.server.pages import Pages
+from trio_voice.server.pages import AsgiApp, Pages
 from trio_voice.server.websocket import MessageSocket, SocketClosed, client_websocket
 
 PLAIN = b"Host: example.com\r\n\r\n"
@@ -42,9 +42,11 @@ async def echo(request: MediaRequest) -> None:
         await media.send(await media.receive())
 
 
-def door(media: MediaHandler = echo, limits: Limits | None = None, draining: trio.Event | None = None) -> FrontDoor:
+def door(
+    media: MediaHandler = echo, limits: Limits | None = None, draining: trio.Event | None = None, app: AsgiApp = hello
+) -> FrontDoor:
     return FrontDoor(
-        media, Pages.of(hello), trio.Event() if draining is None else draining, frozenset({"twilio"}), limits or Limits()
+        media, Pages.of(app), trio.Event() if draining is None else draining, frozenset({"twilio"}), limits or Limits()
     )
 
 
@@ -208,11 +210,54 @@ async def test_beyond_the_limit_of_heads_the_oldest_makes_room_and_one_line_says
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 assert (await exchange(front_door, b"GET / HTTP/1.1\r\n" + PLAIN)).startswith(b"HTTP/1.1 200 ")
-        assert [entry["event"] for entry in logs] == ["too many connections without a request: closing the oldest"]
+        assert [entry["event"] for entry in logs] == ["too many connections without a whole request: closing the oldest"]
         assert await waiting[0][0].receive_some() == b""
         await waiting[1][0].send_all(b"GET / HTTP/1.1\r\n" + PLAIN)
         assert (await waiting[1][0].receive_some()).startswith(b"HTTP/1.1 200 ")
         await waiting[1][0].aclose()
+
+
+async def reader(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """A web application that reads a body, and then takes its time."""
+    more = True
+    while more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        more = message["more_body"]
+    await trio.sleep(5)
+    await hello(scope, receive, send)
+
+
+POST = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 6\r\n\r\nabc"
+
+
+async def test_beyond_the_limit_of_heads_the_oldest_body_makes_room_and_a_whole_one_does_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    front_door = door(limits=Limits(heads=2), app=reader)
+    async with trio.open_nursery() as nursery:
+        clients = []
+        for sent in [POST, b"GET / HTTP/1.1\r\n" + PLAIN, POST + b"def", POST]:
+            near, far = trio.testing.memory_stream_pair()
+            nursery.start_soon(answer, front_door, far)
+            await near.send_all(sent)
+            await trio.testing.wait_all_tasks_blocked()
+            clients.append(near)
+        slow, bodiless, whole, newer = clients
+        near, far = trio.testing.memory_stream_pair()
+        nursery.start_soon(answer, front_door, far)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            assert await slow.receive_some() == b""
+        await newer.send_all(b"def")
+        for client in (bodiless, whole, newer):
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 200 ")
+            await client.aclose()
+        await near.aclose()
+
+
+async def test_an_answer_that_needs_no_body_ends_the_connection() -> None:
+    assert (await exchange(door(), POST)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_idle_connections_do_not_keep_a_call_out() -> None:

@@ -48,6 +48,21 @@ async def test_a_websocket_is_wanted_when_both_headers_say_so(fields: bytes, wan
     assert head.wants_websocket == wants
 
 
+@pytest.mark.parametrize(
+    ("fields", "has_body"),
+    [
+        (b"", False),
+        (b"Content-Length: 0\r\n", False),
+        (b"Content-Length: 7\r\n", True),
+        (b"Transfer-Encoding: chunked\r\n", True),
+    ],
+)
+async def test_a_body_is_announced(fields: bytes, has_body: bool) -> None:
+    head = await head_of(GET + fields + b"\r\n")
+    assert head is not None
+    assert head.has_body == has_body
+
+
 async def test_a_wish_for_http2_is_taken_out_of_what_is_replayed() -> None:
     head = await head_of(GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\nX: y\r\n\r\nbody")
     assert head is not None

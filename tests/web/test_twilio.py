@@ -201,6 +201,12 @@ async def test_r40_unsigned_and_wrongly_signed_webhooks_are_refused(path: str, h
     assert world.admission.places_taken == 0
 
 
+async def test_r40_the_body_of_an_unsigned_webhook_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    began = trio.current_time()
+    answer = await get(World().app, "/twilio/voice", {"Content-Type": "application/x-www-form-urlencoded"}, "POST", None)
+    assert (answer.status, trio.current_time()) == (403, began)
+
+
 @pytest.mark.parametrize("change", ["path", "query", "value", "more"])
 async def test_r40_whatever_is_changed_on_the_way_is_noticed(change: str) -> None:
     signature = {"X-Twilio-Signature": twilio_signature("12345", f"{PUBLIC}/twilio/voice?a=1", CALL)}
@@ -269,7 +275,7 @@ async def test_a_carrier_that_signs_calls_as_often_as_there_are_places(autojump_
     ],
 )
 async def test_r40_what_is_no_form_or_too_large_is_refused(headers: dict[str, str], body: bytes, status: int) -> None:
-    answer = await get(World().app, "/twilio/voice", headers, "POST", body)
+    answer = await get(World().app, "/twilio/voice", {"X-Twilio-Signature": "any", **headers}, "POST", body)
     assert answer.status == status
     assert len(answer.body) > 20
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -42,7 +43,8 @@ class Limits:
     head_s: float = 10.0
     """How long a request head may take, from the connection on."""
     heads: int = field(default=256, validator=validators.ge(1))
-    """How many connections may be at their head at once; beyond it the one that has taken longest is closed without an answer."""
+    """How many connections may be at their head or at a request's body at once; beyond it the one that has been there longest is
+    closed without an answer."""
     message_bytes: int = CARRIER_MESSAGE_BYTES
     """The longest WebSocket message of a carrier."""
 
@@ -140,7 +142,7 @@ class FrontDoor:
     _dialects: frozenset[str]
     _limits: Limits
     _heads: dict[trio.CancelScope, None] = field(factory=dict, init=False)
-    """Those who are at their head, the oldest first."""
+    """Those who are at their head or their body, the oldest first."""
     _refusal_logged_at: float = field(default=float("-inf"), init=False)
 
     async def answer(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -155,8 +157,10 @@ class FrontDoor:
                 log.exception("a connection failed")
 
     async def _answer(self, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+        head = None  # there is none, or the connection had to make room for a newer one
         try:
-            head = await self._read_head(stream)
+            with self._incomplete():
+                head = await read_head(stream, max_bytes=self._limits.head_bytes, timeout_s=self._limits.head_s)
         except HeadError as error:
             log.info("bad request", status=error.status, reason=str(error))
             await answer_plainly(stream, error.status, str(error))
@@ -171,27 +175,34 @@ class FrontDoor:
             text = f"{path} is a media stream: connect with a WebSocket (ws:// or wss://), as a carrier or `make call` does"
             await answer_plainly(stream, 426, text, {"Upgrade": "websocket", "Connection": "Upgrade, close"})
         else:
-            await self._pages.serve(head.without_upgrade(), stream, names)
+            await self._serve_page(head, stream, names)
 
     def _dialect(self, path: str) -> tuple[str | None, str]:
         """Take a media path apart: the dialect's name (None: it is no such path) and the call token behind it."""
         name, _, token = path.removeprefix(MEDIA_PATH).removesuffix("/").partition("/")
         return (name, token) if path.startswith(MEDIA_PATH) and name in self._dialects else (None, "")
 
-    async def _read_head(self, stream: trio.abc.ReceiveStream) -> Head | None:
-        """Read a head. None: there is none, or the connection had to make room for a newer one.
+    async def _serve_page(self, head: Head, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
+        with self._incomplete() as is_whole:
+            if not head.has_body:
+                is_whole()
+            await self._pages.serve(head.without_upgrade(), stream, names, is_whole)
 
-        A carrier sends its head at once: if newcomers were refused, a few hundred idle connections would keep every call out.
+    @contextmanager
+    def _incomplete(self) -> Iterator[Callable[[], object]]:
+        """Count a connection whose request is not whole, until the end of the block or until what is given is called.
+
+        Meanwhile it may have to make room for a newer one: then the block is cancelled, and what follows it goes on. A carrier
+        sends its request at once: if newcomers were refused, a few hundred idle connections would keep every call out.
         """
         with trio.CancelScope() as scope:
             if len(self._heads) >= self._limits.heads:
                 self._close_the_oldest()
             self._heads[scope] = None
             try:
-                return await read_head(stream, max_bytes=self._limits.head_bytes, timeout_s=self._limits.head_s)
+                yield lambda: self._heads.pop(scope, None)
             finally:
                 self._heads.pop(scope, None)
-        return None
 
     def _close_the_oldest(self) -> None:
         oldest = next(iter(self._heads))
@@ -200,7 +211,7 @@ class FrontDoor:
         now = trio.current_time()
         if now - self._refusal_logged_at >= REFUSAL_LOG_EVERY_S:
             self._refusal_logged_at = now
-            log.warning("too many connections without a request: closing the oldest", limit=self._limits.heads)
+            log.warning("too many connections without a whole request: closing the oldest", limit=self._limits.heads)
 
     async def _answer_upgrade(
         self, head: Head, dialect: str | None, token: str, stream: trio.abc.HalfCloseableStream, names: Names

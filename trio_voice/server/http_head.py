@@ -52,6 +52,11 @@ class Head:
         tokens = {token.strip().lower() for token in self.headers.get("connection", "").split(",")}
         return "upgrade" in tokens and self.headers.get("upgrade", "").lower() == "websocket"
 
+    @property
+    def has_body(self) -> bool:
+        """A body follows (RFC 9112, section 6.3)."""
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+
     def without_upgrade(self) -> bytes:
         """Everything that was read, with any wish for another protocol (HTTP/2 in the clear) taken out of the head.
 

@@ -89,6 +89,27 @@ class _PageStream(ReplayingStream):
             raise trio.BrokenResourceError(f"the client read nothing for {SEND_LIMIT_S:g} s")
 
 
+@frozen
+class _Watched:
+    """An application that tells when its client owes it nothing more: the body is here, or the answer begins without it."""
+
+    _app: AsgiApp
+    _on_request: Callable[[], object]
+
+    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        async def receive_and_tell() -> Any:
+            message = await receive()
+            if not message.get("more_body", False):
+                self._on_request()
+            return message
+
+        async def tell_and_send(message: Any) -> None:
+            self._on_request()
+            await send(message)
+
+        await self._app(scope, receive_and_tell, tell_and_send)
+
+
 @define(eq=False)
 class Pages:
     """An ASGI application, served one connection at a time."""
@@ -106,13 +127,23 @@ class Pages:
         config.keep_alive_max_requests = 0
         return cls(app, config, WorkerContext(None))
 
-    async def serve(self, replay: bytes, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
-        """Serve one request, of which `replay` was already read. The connection is closed at the end."""
+    async def serve(
+        self,
+        replay: bytes,
+        stream: trio.abc.HalfCloseableStream,
+        names: Names,
+        on_request: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Serve one request, of which `replay` was already read. The connection is closed at the end.
+
+        `on_request` is called, perhaps more than once, when the whole request is here or the answer begins.
+        """
         async with trio.open_nursery() as nursery:
             page_stream = _PageStream(replay, stream, names, nursery.cancel_scope.cancel)
             # Hypercorn's annotation is narrower than its code, which takes a plain stream as well.
             tls_stream = cast("trio.SSLStream[trio.SocketStream]", page_stream)
-            server = TCPServer(ASGIWrapper(self._app), self._config, self._context, LifespanState({}), tls_stream)
+            app = ASGIWrapper(_Watched(self._app, on_request))
+            server = TCPServer(app, self._config, self._context, LifespanState({}), tls_stream)
             nursery.start_soon(_cut_when_cancelled, stream)
             await server.run()
             nursery.cancel_scope.cancel()

@@ -24,6 +24,7 @@ from trio_voice.server.admission import Admission, EntryFault, MediaAccess, Refu
 from trio_voice.server.clients import is_local
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.tokens import Issuer
+from trio_voice.server.twilio_signature import HEADER
 from trio_voice.storage.masking import mask_number
 from trio_voice.web.bodies import read_body
 
@@ -118,6 +119,8 @@ class TwilioWebhooks:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != _FORM:
             raise HTTPException(415, f"a webhook is a form: Content-Type: {_FORM}")
+        if self.admission.proof.can_check and not request.headers.get(HEADER):
+            raise self._unsigned(request, EntryFault.NO_SIGNATURE)  # whose body is not waited for
         body = await read_body(request)
         try:
             pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_LIMIT)
@@ -140,10 +143,13 @@ class TwilioWebhooks:
             target += f"?{query.decode('latin-1')}"
         fault = proof.fault(request.headers, target, form=pairs)
         if fault is not None:
-            self._count_stranger(request)
-            refused = self.admission.refuse(fault)
-            log.warning("a webhook was refused", reason=refused.text)
-            raise _http(refused)
+            raise self._unsigned(request, fault)
+
+    def _unsigned(self, request: Request, fault: EntryFault) -> HTTPException:
+        self._count_stranger(request)
+        refused = self.admission.refuse(fault)
+        log.warning("a webhook was refused", reason=refused.text)
+        return _http(refused)
 
     def _call_sid(self, form: Form) -> str:
         """The call's id. Names and values are signed without separators: only a strict form shows where the id ends."""
