@@ -313,3 +313,15 @@ def test_what_is_announced_is_said_first_in_the_greeting(tmp_path: Path) -> None
 def test_a_folder_of_recordings_is_one_from_here(tmp_path: Path) -> None:
     assert load(tmp_path).recording.folder is None
     assert load(tmp_path, "[recording]\nfolder = 'tapes'\n").recording.folder == tmp_path / "tapes"
+
+
+@pytest.mark.parametrize("line", ['s3_url = "s3://AKID:hunter2@calls"', 's3_endpoint = "https://AKID:hunter2@minio:9000"'])
+def test_an_address_of_a_store_with_a_key_in_it_is_refused_without_showing_it(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"trio-voice\.toml\): no user and no key: set AWS_ACCESS_KEY_ID") as caught:
+        load(tmp_path, f"[recording]\n{line}\n")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_store_needs_a_bucket(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recording\.s3_endpoint = .* needs a bucket: set recording\.s3_url"):
+        load(tmp_path, '[recording]\ns3_endpoint = "https://minio:9000"\n')

@@ -16,7 +16,7 @@ from trio_voice.config import ServerSettings, Settings
 from trio_voice.core.events import CallerAudio
 from trio_voice.errors import ConfigError
 from trio_voice.keeping import keeping, past_calls, recordings_in_words, records_address, records_in_words
-from trio_voice.recording import pictures
+from trio_voice.recording import pictures, uploads
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.records.settings import RecordsSettings
 from trio_voice.server.directory import LiveCall
@@ -93,6 +93,25 @@ async def test_recordings_may_have_a_folder_of_their_own(tmp_path: Path) -> None
             assert listener is not None
             listener.on_event(1.0, CallerAudio(b"\x20" * 160))
     assert (tmp_path / "recordings" / f"{call_id(1)}.wav").exists()
+
+
+async def test_finished_recordings_are_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("moto", reason="moto is not installed")
+    from tests.recording.store import make_bucket, s3_store, set_credentials, stored
+
+    set_credentials(monkeypatch, tmp_path)
+    monkeypatch.setattr(uploads, "LAST_UPLOAD_LIMIT_S", 30.0)
+    with s3_store() as endpoint, trio.fail_after(60):
+        make_bucket(endpoint, "calls-kept")
+        settings = recording(tmp_path, s3_url="s3://calls-kept", s3_endpoint=endpoint)
+        assert recordings_in_words(settings) == f"{tmp_path}/{{call_id}}/recording.wav, uploaded to s3://calls-kept"
+        live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
+        async with keeping(settings) as (to_upload, to_record), to_upload(live), to_record(live) as listener:
+            assert listener is not None
+            listener.on_event(1.0, CallerAudio(b"\x20" * 160))
+        found = stored(endpoint, "calls-kept")
+    assert found == {f"{call_id(1)}/recording.wav": (tmp_path / call_id(1) / "recording.wav").read_bytes()}
+    assert len(found[f"{call_id(1)}/recording.wav"]) == 44 + 32_000
 
 
 async def test_pictures_are_drawn_of_the_finished_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

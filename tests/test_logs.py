@@ -57,10 +57,11 @@ def test_what_is_below_the_level_is_not_logged() -> None:
     assert [line["event"] for line in lines(out)] == ["yes"]
 
 
-def test_a_talkative_library_is_not_let_loose_at_debug() -> None:
+@pytest.mark.parametrize("name", ["trio-websocket", "botocore.auth", "urllib3.connectionpool"])
+def test_a_talkative_library_is_not_let_loose_at_debug(name: str) -> None:
     out = io.StringIO()
     set_up_logging(LogFormat.JSON, LogLevel.DEBUG, out)
-    logging.getLogger("trio-websocket").debug("a frame")
+    logging.getLogger(name).debug("a frame")
     logging.getLogger("theirs").debug("a fact")
     assert [line["event"] for line in lines(out)] == ["a fact"]
 

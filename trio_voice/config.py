@@ -230,6 +230,7 @@ SECTIONS = {
     "call": CallSettings,
     "wording": Wording,
 }
+S3_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or use another of the ways that boto3 knows"
 REFUSED = {
     "model.api_key": f"a key does not belong into what is read and shared: "
     f"set {KEY_VARIABLE} (for OpenAI: {OPENAI.key_variable}) in the environment, "
@@ -238,6 +239,10 @@ REFUSED = {
     f"set {AUTH_TOKEN_VARIABLE} in the environment, or name a file that holds it with twilio.auth_token_file",
     "server.api_token": "a token does not belong into what is read and shared: "
     f"set {API_TOKEN_VARIABLE} in the environment, or name a file that holds it with server.api_token_file",
+    **dict.fromkeys(
+        ("recording.s3_access_key_id", "recording.s3_secret_access_key", "recording.s3_session_token"),
+        f"a key does not belong into what is read and shared: {S3_CREDENTIALS}",
+    ),
     "wording.greeting": "write it as agent.greeting",
     "agent.tools": "tools are Python functions: write the agent in Python, and start it with: trio-voice serve my_agent.py",
 }
@@ -353,7 +358,12 @@ def _misplaced(text: str, placeholder: str | None) -> str | None:
 
 def _recording(folder: Path, values: Values, *, has_greeting: bool) -> RecordingSettings:
     """What is announced must be said: in the greeting."""
+    for name in ("recording.s3_url", "recording.s3_endpoint"):
+        if (given := values.get(name)) is not None and "@" in str(given.value):  # the value is not shown: a secret may be in it
+            raise ConfigError(f"{name} ({given.origin}): no user and no key: {S3_CREDENTIALS}")
     recording = build("recording", RecordingSettings, values)
+    if recording.s3_endpoint is not None and recording.s3_url is None:
+        raise wrong("recording.s3_endpoint", values["recording.s3_endpoint"], "needs a bucket: set recording.s3_url")
     if recording.announcement and recording.enabled and not has_greeting:
         given = values.get("recording.announcement", Given(recording.announcement, "the default"))
         raise wrong("recording.announcement", given, "is said with the greeting, and there is none: see call.greeting")

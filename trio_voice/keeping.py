@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trio_voice.config import Settings
 from trio_voice.recording.pictures import pictures_of_calls
 from trio_voice.recording.recordings import recordings_in
+from trio_voice.recording.uploads import uploads_to
 from trio_voice.server.answering import Witness
 from trio_voice.web.past_calls import PastCalls
 
@@ -45,6 +46,9 @@ async def keeping(settings: Settings) -> AsyncIterator[tuple[Witness, ...]]:
             witnesses.append((await stack.enter_async_context(pictures_of_calls())).attend)
         if recording.enabled:
             folder = recordings_folder(settings)
+            if recording.s3_url is not None:  # before recordings: what is uploaded is finished
+                uploads = uploads_to(recording.s3_url, folder, recording)
+                witnesses.append((await stack.enter_async_context(uploads)).attend)
             witnesses.append((await stack.enter_async_context(recordings_in(folder, recording))).attend)
         yield tuple(witnesses)
 
@@ -77,4 +81,5 @@ def recordings_in_words(settings: Settings) -> str:
     """Where the recordings are, or that there are none."""
     if not settings.recording.enabled:
         return "none (recording.enabled = true records calls)"
-    return str(recordings_folder(settings) / settings.recording.path)
+    path, url = recordings_folder(settings) / settings.recording.path, settings.recording.s3_url
+    return str(path) if url is None else f"{path}, uploaded to {url}"

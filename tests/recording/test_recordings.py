@@ -13,7 +13,7 @@ import trio.testing
 
 from tests.server.rig import threads_at_once
 from trio_voice.core.events import CallerAudio
-from trio_voice.recording.recordings import DAY_S, TIDY_EVERY_S, Recordings, recordings_in
+from trio_voice.recording.recordings import DAY_S, TIDY_EVERY_S, Recordings, mark_of, recordings_in
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.server.directory import LiveCall
 
@@ -42,6 +42,7 @@ async def test_a_recording_is_where_the_settings_say(tmp_path: Path) -> None:
 
 def test_only_old_recordings_are_removed_and_folders_that_are_empty_then(tmp_path: Path) -> None:
     old = file(tmp_path, "2026/11/20261121-093012-00000001.wav", 8.0)
+    mark_of(old).touch()
     young = file(tmp_path, "2026/12/20261121-093012-00000002.wav", 6.0)
     others = [
         file(tmp_path, "2026/12/mine.wav", 99.0),

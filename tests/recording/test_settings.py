@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_voice.recording.settings import RecordingSettings, announced
+from trio_voice.recording.settings import RecordingSettings, announced, bucket_and_prefix
 
 ID = "20261121-093012-0a1b2c3d"
 STARTED_AT = datetime(2026, 11, 21, 9, 30, 12, tzinfo=UTC)
@@ -76,3 +76,30 @@ def test_what_is_announced_comes_before_the_greeting() -> None:
 @pytest.mark.parametrize("settings", [RecordingSettings(announcement="This call is recorded."), RecordingSettings(enabled=True)])
 def test_nothing_is_announced_that_is_not_so(settings: RecordingSettings) -> None:
     assert announced("Say hello.", settings) == "Say hello."
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("s3://calls", ("calls", "")),
+        ("s3://calls/", ("calls", "")),
+        ("s3://my.calls-1/tel/north/", ("my.calls-1", "tel/north")),
+    ],
+)
+def test_a_bucket_and_what_names_in_it_begin_with(url: str, read: tuple[str, str]) -> None:
+    assert bucket_and_prefix(url) == read
+    assert RecordingSettings(s3_url=url).s3_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "calls", "https://calls", "s3://", "s3://Calls", "s3://a:b@calls", "s3://calls?x=1", "s3://calls/a b"]
+)
+def test_an_address_of_no_bucket_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="must look like s3://bucket or s3://bucket/prefix"):
+        RecordingSettings(s3_url=url)
+
+
+@pytest.mark.parametrize("endpoint", ["minio:9000", "ftp://minio", "https://", "https://minio/?x=1"])
+def test_an_address_of_no_store_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="must be the store's address"):
+        RecordingSettings(s3_endpoint=endpoint)

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 TIDY_EVERY_S = 3600.0
 DAY_S = 86400.0
+MARK = ".upload"
+"""How the names of marks end."""
 
 
 @define(eq=False)
@@ -49,11 +51,12 @@ class Recordings:
         """Remove the files that are recordings by their path, and were last written to too long ago; returns how many."""
         removed, pattern = 0, self.settings.pattern()
         limit = now - self.settings.keep_days * DAY_S
-        for path in _files(self.folder, depth=self.settings.path.count("/")):
+        for path in files_in(self.folder, self.settings.path.count("/"), ".wav"):
             if pattern.fullmatch(path.relative_to(self.folder).as_posix()):
                 try:
                     if path.stat(follow_symlinks=False).st_mtime < limit:
                         path.unlink()
+                        mark_of(path).unlink(missing_ok=True)
                         removed += 1
                         _remove_empty(path.parent, self.folder)
                 except OSError as error:
@@ -61,15 +64,22 @@ class Recordings:
         return removed
 
 
-def _files(folder: Path, depth: int) -> list[Path]:
-    """The WAV files so many folders down; links are not followed."""
+def mark_of(path: Path) -> Path:
+    """The file beside a recording that says that it is not uploaded yet."""
+    return path.with_name(path.name + MARK)
+
+
+def files_in(folder: Path, depth: int, ending: str) -> list[Path]:
+    """Find the files so many folders down whose names end so; links are not followed."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
         return []
     if depth == 0:
-        return [Path(entry.path) for entry in entries if entry.name.endswith(".wav") and entry.is_file(follow_symlinks=False)]
-    return [path for entry in entries if entry.is_dir(follow_symlinks=False) for path in _files(Path(entry.path), depth - 1)]
+        return [Path(entry.path) for entry in entries if entry.name.endswith(ending) and entry.is_file(follow_symlinks=False)]
+    return [
+        path for entry in entries if entry.is_dir(follow_symlinks=False) for path in files_in(Path(entry.path), depth - 1, ending)
+    ]
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attrs import field, frozen, validators
 
@@ -37,6 +38,27 @@ def _is_path(_settings: object, _field: object, value: str) -> None:
         raise ValueError("must lead into recording.folder: no / in front, no ..")
 
 
+_S3_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/+([^?#\s]*))?")
+
+
+def bucket_and_prefix(url: str) -> tuple[str, str]:
+    """Read `s3://bucket/prefix`: the bucket's name, and the prefix without / at its ends. Raises ValueError."""
+    found = _S3_URL.fullmatch(url)
+    if found is None:
+        raise ValueError("must look like s3://bucket or s3://bucket/prefix")
+    return found[1], (found[2] or "").strip("/")
+
+
+def _is_s3_url(_settings: object, _field: object, value: str) -> None:
+    bucket_and_prefix(value)
+
+
+def _is_endpoint(_settings: object, _field: object, value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be the store's address, like https://minio.example.com:9000")
+
+
 @frozen(kw_only=True)
 class RecordingSettings:
     """Section [recording]: a stereo WAV file of each call (docs/recording.md). Ask a lawyer before you switch it on."""
@@ -55,6 +77,11 @@ class RecordingSettings:
     pictures: bool = False
     """Draw each call's timeline into its folder (timeline.png) when it is over: in a process of its own, one at a time. Needs the
     extra `pictures`."""
+    s3_url: str | None = field(default=None, validator=validators.optional(_is_s3_url))
+    """Where recordings are uploaded to when their calls are over: s3://bucket/prefix. Needs the extra `s3`. The credentials are
+    those that boto3 finds: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, its files, the machine's role."""
+    s3_endpoint: str | None = field(default=None, validator=validators.optional(_is_endpoint))
+    """The store's address, where it is not Amazon's: MinIO's, Cloudflare R2's, e.g. https://minio.example.com:9000."""
 
     def path_of(self, *, call_id: str, call_sid: str, dialect: str, started_at: datetime) -> Path:
         """Fill in the path, relative to the folder. What a peer chose becomes letters, digits, - and _."""
