@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from trio_voice.agent_file import load_agent
 from trio_voice.banner import addresses, banner
 from trio_voice.config import ServerSettings, Settings, load_settings
 from trio_voice.web.start_page import About
@@ -51,3 +52,17 @@ def test_several_workers_are_told(tmp_path: Path) -> None:
     told = banner(settings(tmp_path, "server.console=off"), about(media_urls), own_url, "a token", [], workers=4)
     assert "workers   4 processes, each with its own calls" in told
     assert "a token" not in told
+
+
+def test_who_has_tools_and_no_model_that_calls_them_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        'from trio_voice import Agent, tool\n\n\n@tool\nasync def book() -> str:\n    """Book."""\n    return "booked"\n\n\n'
+        'agent = Agent(name="mine", instructions="Answer.", tools=[book])\n',
+        encoding="utf-8",
+    )
+    loaded = load_agent(str(tmp_path / "mine.py"))
+    for assignments, told in (((), True), (("model.url=ws://127.0.0.1:1/v1",), False)):
+        given = load_settings(file=None, environ={}, assignments=assignments, flags={}, loaded=loaded)
+        text = banner(given, about(("ws://x/media/twilio",)), "http://127.0.0.1:8080", "a token", [])
+        assert "with the tools book" in text
+        assert ("calls them only where a script says so" in text) == told

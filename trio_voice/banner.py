@@ -52,6 +52,8 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
 
 def _agent_in_words(settings: Settings, file: Path) -> str:
     tools = ", ".join(tool.name for tool in settings.agent.tools)
+    if tools and settings.access.base_url is None and settings.model.script is None:
+        tools += " (the embedded model understands no words: it calls them only where a script says so, --script)"
     return f"{file}, with {f'the tools {tools}' if tools else 'no tools'}"
 
 

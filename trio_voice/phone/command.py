@@ -49,7 +49,7 @@ _INTERRUPTED = 130
 )
 @click.option("--barge-in-at", type=click.FloatRange(min=0), metavar="S", help="Speak S seconds into the agent's first answer.")
 @click.option("--hang-up-at", type=click.FloatRange(min=0), metavar="S", help="Hang up S seconds after the call was answered.")
-@click.option("--dtmf", default="", metavar="KEYS", help="Press these keys (0-9 * #) after the greeting.")
+@click.option("--dtmf", default="", metavar="KEYS", help="Press these keys (0-9 * # A-D) after the greeting.")
 @click.option(
     "--webhook",
     metavar="URL",
@@ -212,6 +212,10 @@ class _Errand:
 
     async def _show_feed(self, server: Server, call: PhoneCall) -> None:
         if server.token is None:
+            file = self.calls_folder / "server.json"
+            self.display.say(
+                f"Only the line is shown: {file} names no server at this URL, and its token gives the server's view."
+            )
             return
         try:
             async with call_events(server.url, server.token, call.carrier.identity.call_sid) as feed:
