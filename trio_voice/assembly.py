@@ -19,6 +19,7 @@ from trio_voice.realtime.providers import session_url
 from trio_voice.server.admission import Admission
 from trio_voice.server.answering import Answering, Witness
 from trio_voice.server.directory import CallDirectory
+from trio_voice.server.failed_calls import FailedCalls
 from trio_voice.server.metrics import Metrics
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.server.shared_metrics import SharedMetrics
@@ -75,6 +76,7 @@ async def assemble(
     if settings.access.base_url is not None:  # the embedded model is this process, or our parent
         nursery.start_soon(watch.run)
     traces = await stack.enter_async_context(traces_to(settings.server.traces_url, version))
+    failed = FailedCalls(admission.tokens.used_folder)
     app = create_app(
         Dependencies(
             about=ground.about,
@@ -89,17 +91,20 @@ async def assemble(
             past_calls=await stack.enter_async_context(past_calls(settings)),
             media_base=ground.media_base,
             sorry=settings.twilio.sorry,
+            transfer_to=settings.twilio.transfer_to,
+            failed=failed,
             console=console_plan(settings),
         )
     )
     answering = Answering(
-        evolve(call_plan(settings, ground.base_url, version), watches=(metrics.watch, *traces)),
+        evolve(call_plan(settings, ground.base_url, version), watches=(metrics.watch, failed.watch, *traces)),
         directory,
         settings.server.calls_folder,
         admission,
         await stack.enter_async_context(carrier_hang_up(settings)),
         journal_redaction(settings, ground.token),
         witnesses=ground.witnesses,
+        goes_on_elsewhere=failed if settings.twilio.transfer_to is not None else frozenset(),
     )
     return Assembly(app=app, answering=answering, admission=admission, metrics=metrics)
 

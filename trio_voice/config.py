@@ -166,6 +166,11 @@ def _is_account_sid(_settings: object, _field: object, value: str) -> None:
         raise ValueError("must be an account's SID: AC and 32 hexadecimal digits, from the Twilio console")
 
 
+def _is_telephone_number(_settings: object, _field: object, value: str) -> None:
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", value):
+        raise ValueError("must be a telephone number with its country code and nothing but digits behind the plus: +4930123456")
+
+
 def _is_api_url(_settings: object, _field: object, value: str) -> None:
     if not re.fullmatch(r"https?://[^/?#\s]+", value):
         raise ValueError("must look like https://api.twilio.com, without a path")
@@ -186,6 +191,8 @@ class TwilioSettings:
         default="We are sorry, this call cannot be answered now. Please call again later.", validator=validators.min_len(1)
     )
     """What Twilio says to a caller whose call got no media stream."""
+    transfer_to: str | None = field(default=None, validator=validators.optional(_is_telephone_number))
+    """Where Twilio connects callers whose call failed, before its stream or with an apology, for instance +4930123456."""
 
 
 @frozen(kw_only=True)

@@ -272,9 +272,11 @@ async def read_to_the_end(socket: MessageSocket) -> None:
             await socket.receive()
 
 
-@pytest.mark.parametrize(("who", "ended"), [("we", 1), ("the caller", 0)])
-async def test_a_call_that_we_end_is_ended_at_its_carrier_too(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path, who: str, ended: int
+@pytest.mark.parametrize(
+    ("who", "elsewhere", "ended"), [("we", set(), 1), ("the caller", set(), 0), ("we", {"CA1"}, 0), ("we", {"CA2"}, 1)]
+)
+async def test_a_call_that_we_end_is_ended_at_its_carrier_too_unless_it_goes_on_there(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, who: str, elsewhere: set[str], ended: int
 ) -> None:
     calls: list[str] = []
 
@@ -283,7 +285,7 @@ async def test_a_call_that_we_end_is_ended_at_its_carrier_too(
 
     async with rig(tmp_path) as world:
         near, far = trio.testing.memory_stream_pair()
-        answering = Answering(world.plan(), world.directory, tmp_path, hang_up=hang_up)
+        answering = Answering(world.plan(), world.directory, tmp_path, hang_up=hang_up, goes_on_elsewhere=elsewhere)
         door = FrontDoor(answering, Pages.of(no_page), trio.Event(), frozenset({"twilio"}), Limits())
         world.nursery.start_soon(door.answer, far)
         async with client_websocket(near, "voice.example", "/media/twilio") as socket:

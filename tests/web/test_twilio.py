@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from tests.web.asgi_client import Answer, get
 from trio_voice.server.admission import Admission, EntryFault, MediaAccess, Proof
 from trio_voice.server.directory import CallDirectory, LiveCall
+from trio_voice.server.failed_calls import FailedCalls
 from trio_voice.server.rates import RateLimit
 from trio_voice.server.tokens import Issuer
 from trio_voice.server.twilio_signature import twilio_signature
@@ -42,6 +43,8 @@ class World:
     auth_tokens: tuple[str, ...] = ("12345",)
     max_calls: int = 0
     per_minute: int = 0
+    transfer_to: str | None = None
+    failed: FailedCalls = field(factory=FailedCalls)
     directory: CallDirectory = field(factory=CallDirectory)
     admission: Admission = field(init=False)
 
@@ -55,7 +58,13 @@ class World:
 
     @property
     def app(self) -> Starlette:
-        webhooks = TwilioWebhooks(admission=self.admission, directory=self.directory, media_base="wss://voice.example.com")
+        webhooks = TwilioWebhooks(
+            admission=self.admission,
+            directory=self.directory,
+            media_base="wss://voice.example.com",
+            transfer_to=self.transfer_to,
+            failed=self.failed,
+        )
         return Starlette(routes=webhooks.routes(), exception_handlers={HTTPException: error_answer})
 
     async def post(
@@ -140,6 +149,16 @@ async def test_after_its_stream_a_call_is_hung_up_and_one_that_had_none_hears_wh
         world.admission.note_answered(CA1)
         assert [verb.tag for verb in response(await world.post("/twilio/after"))] == ["Hangup"]
     assert [line["event"] for line in logs] == ["a call had no stream"]
+
+
+async def test_r26_a_call_that_failed_is_transferred_where_there_is_somebody() -> None:
+    world = World(transfer_to="+4930123456")
+    (dial,) = response(await world.post("/twilio/after"))
+    assert (dial.tag, dial.text) == ("Dial", "+4930123456")
+    world.admission.note_answered(CA1)
+    assert [verb.tag for verb in response(await world.post("/twilio/after"))] == ["Hangup"]
+    world.failed.note(CA1)
+    assert [verb.tag for verb in response(await world.post("/twilio/after"))] == ["Dial"]
 
 
 async def test_a_call_that_another_worker_answered_is_hung_up_too(tmp_path: Path) -> None:

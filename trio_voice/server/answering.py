@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -57,6 +57,8 @@ class Answering:
     """Takes out of a journal's lines what must not be written down."""
     witnesses: Sequence[Witness] = ()
     """Who is there in every call; they leave in the reverse order."""
+    goes_on_elsewhere: Container[str] = frozenset()
+    """The carrier's ids of calls that it takes over when we have ended our part: they are not ended there."""
     _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
 
     async def __call__(self, request: MediaRequest) -> None:
@@ -145,7 +147,8 @@ class Answering:
                 finally:
                     duration_s = round(trio.current_time() - began, 3)
                     log.info("call ended", reason=runner.end_reason, duration_s=duration_s, oddities=dict(oddities.counts))
-            if self.hang_up is not None and runner.call.parts.standing.end_reason:  # we ended it, not the caller
+            we_ended_it = bool(runner.call.parts.standing.end_reason)
+            if self.hang_up is not None and we_ended_it and started.call_sid not in self.goes_on_elsewhere:
                 await self.hang_up(started)
 
 

@@ -5,7 +5,7 @@ Every endpoint is `async`: Starlette would run a plain function in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 
 import trio
 from attrs import define, field, frozen
@@ -63,6 +63,10 @@ class Dependencies:
     """Where carriers' streams connect: scheme and host."""
     sorry: str = SORRY
     """What Twilio says to a caller whose call got no media stream."""
+    transfer_to: str | None = None
+    """The telephone number that takes calls which failed."""
+    failed: Container[str] = frozenset()
+    """The ids of calls that ended with an apology."""
     console: ConsolePlan | None = None
     """What the console shows; None: there is none."""
 
@@ -78,6 +82,8 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         directory=dependencies.directory,
         media_base=dependencies.media_base,
         sorry=dependencies.sorry,
+        transfer_to=dependencies.transfer_to,
+        failed=dependencies.failed,
     )
     metrics = Metrics(dependencies.directory, dependencies.admission, dependencies.about.version)
     past = PastCallsApi(access=access, source=dependencies.past_calls, show_numbers=dependencies.show_numbers)

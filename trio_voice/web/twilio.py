@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape, quoteattr
 
@@ -54,6 +54,10 @@ class TwilioWebhooks:
     """Where streams connect, scheme and host: wss://voice.example.com."""
     sorry: str = SORRY
     """What a caller hears whose call cannot be taken."""
+    transfer_to: str | None = None
+    """The telephone number that takes calls which failed; None: they are hung up."""
+    failed: Container[str] = frozenset()
+    """The ids of calls that ended with an apology."""
     path: str = field(default="/twilio")
 
     def routes(self) -> list[Route]:
@@ -80,12 +84,21 @@ class TwilioWebhooks:
         return _twiml(self._connect(request, form, token))
 
     async def after(self, request: Request) -> Response:
-        """The stream is over: hang up, after a sentence if the call never had one."""
+        """The stream is over: hang up. A call that failed is transferred, or, if it never had a stream, hears a sentence."""
         form = await self._form(request)
-        if self.admission.was_answered(self._call_sid(form), request.query_params.get("token", "")):
-            return _twiml("<Hangup/>")
-        log.warning("a call had no stream", call_sid=form["CallSid"])
-        return _twiml(f"<Say>{escape(self.sorry)}</Say><Hangup/>")
+        call_sid = self._call_sid(form)
+        had_stream = self.admission.was_answered(call_sid, request.query_params.get("token", ""))
+        if not had_stream:
+            log.warning("a call had no stream", call_sid=call_sid)
+        if self.transfer_to is not None and (not had_stream or call_sid in self.failed):
+            log.warning("a call that failed is transferred", call_sid=call_sid, to=mask_number(self.transfer_to))
+            return _twiml(self._instead)
+        return _twiml("<Hangup/>" if had_stream else f"{self._instead}<Hangup/>")
+
+    @property
+    def _instead(self) -> str:
+        """What a caller gets instead of a conversation."""
+        return f"<Say>{escape(self.sorry)}</Say>" if self.transfer_to is None else f"<Dial>{escape(self.transfer_to)}</Dial>"
 
     async def status(self, request: Request) -> Response:
         """Something became of a stream or a call."""
@@ -107,8 +120,7 @@ class TwilioWebhooks:
         url, callback = f"{self.media_base}{MEDIA_PATH}twilio/{token}", f"{self._public}{self.path}/status"
         stream = f"<Stream url={quoteattr(url)} statusCallback={quoteattr(callback)}>{parameters}</Stream>"
         # The verb behind it is for carriers with TwiML of their own that do not know `action`.
-        after = f"<Say>{escape(self.sorry)}</Say>"
-        return f"<Connect action={quoteattr(f'{self.path}/after?token={token}')}>{stream}</Connect>{after}"
+        return f"<Connect action={quoteattr(f'{self.path}/after?token={token}')}>{stream}</Connect>{self._instead}"
 
     @property
     def _public(self) -> str:
