@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from importlib.resources import files
 from statistics import median
@@ -218,7 +218,9 @@ def _sqlite(address: Address, reads_only: bool) -> Engine:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not reads_only:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # The mode is the file's. Its change is not waited for by SQLite: who finds the file locked leaves it to the other.
+            with suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
 
     def begin(connection: Connection) -> None:
