@@ -59,7 +59,7 @@ async def test_the_parts_know_each_other(tmp_path: Path, worker: int | None) -> 
         server = await made(tmp_path, nursery, stack, worker)
         assembly = server.assembly
         assert assembly.answering.admission is assembly.admission
-        assert assembly.answering.plan.watches == (assembly.metrics.watch,)
+        assert assembly.metrics.watch in assembly.answering.plan.watches
         assert assembly.answering.hang_up is not None
         assert json.loads((await server.ask("/api/v1/server")).body)["places"] == 7
         assert json.loads((await server.ask("/api/v1/agents")).body) == {"agents": ["billing"]}

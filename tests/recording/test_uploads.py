@@ -136,13 +136,14 @@ async def test_a_store_that_refuses_is_asked_again_until_it_takes_all(
     with structlog.testing.capture_logs() as logs:
         async with uploading(tmp_path, endpoint, later) as uploads:
             paths = [await answer(uploads, tmp_path, number) for number in (1, 2)]
-            while not logs:  # noqa: ASYNC110 - what is logged has no event
+            while not any("error" in line for line in logs):  # noqa: ASYNC110 - what is logged has no event
                 await trio.sleep(1.0)
             assert stored(endpoint, bucket) == {}
             make_bucket(endpoint, later)
             await until_uploaded(*paths)
     assert stored(endpoint, later) == {name_of(number): path.read_bytes() for number, path in enumerate(paths, 1)}
-    assert [line["error"] for line in logs] == [
+    # On a slow machine the clock of this test runs so far ahead that the recordings look like those of another server, too.
+    assert [line["error"] for line in logs if "error" in line] == [
         f"there is no bucket '{later}': make it, or correct recording.s3_url",
         "none any more",
     ]
@@ -235,7 +236,8 @@ async def test_a_store_that_does_not_answer_holds_neither_calls_nor_the_end(
             paths = [await answer(uploads, tmp_path, number) for number in (1, 2)]
     assert time.monotonic() - began < READ_LIMIT_S / 2
     assert all(mark_of(path).exists() for path in paths)
-    assert [(line["event"], line["recordings"]) for line in logs] == [
+    told = [line for line in logs if line["event"] != "recordings of before are uploaded"]  # on a slow machine: see above
+    assert [(line["event"], line["recordings"]) for line in told] == [
         ("recordings are not uploaded yet: the next start goes on", 2)
     ]
 

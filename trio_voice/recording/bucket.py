@@ -32,6 +32,8 @@ class UploadError(TrioVoiceError):
 class _Body(FileIO):
     """A file that may say, each time it is read, that nobody wants it any more."""
 
+    __slots__ = ("_check",)
+
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
         super().__init__(path)
         self._check = check
