@@ -30,6 +30,7 @@ pytest.importorskip("moto", reason="moto is not installed")
 from tests.recording.store import SECRET, make_bucket, s3_store, set_credentials, stored
 
 STARTED_AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+pytestmark = pytest.mark.prove  # real stores and threads beside a fast clock: they take long
 BOUND_S = 2000.0
 """By the clock of these tests, which runs fast: a pause of 1 s takes 10 ms."""
 
