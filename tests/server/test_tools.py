@@ -176,7 +176,11 @@ def endless() -> list[Any]:
     return circle
 
 
-@pytest.mark.parametrize("value", [object(), {1j: 2}, "\ud800", endless(), lambda: 1], ids=["object", "complex key", "surrogate", "endless", "function"])
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1j: 2}, "\ud800", endless(), lambda: 1],
+    ids=["object", "complex key", "surrogate", "endless", "function"],
+)
 async def test_what_is_no_json_is_an_error_that_the_model_is_told(value: object) -> None:
     @tool
     async def give() -> object:
