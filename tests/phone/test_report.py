@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_voice.phone.carrier import Happening, LineEvent
-from trio_voice.phone.report import TurnReport, turn_reports
+from trio_voice.phone.report import TurnReport, turn_reports, unanswered
 from trio_voice.phone.scenario import Spoken
 
 SOUND, SILENCE = bytes([0x90, 0x10]) * 4, b"\xff" * 8
@@ -73,3 +73,22 @@ def test_an_agent_who_has_just_finished_was_not_interrupted() -> None:
     assert not only(heard((1.0, 2.8)), Spoken("hello", 3.0, 5.0)).into_speech
     assert only(heard((1.0, 2.8), (3.2, 4.0)), Spoken("hello", 3.0, 5.0)).into_speech
     assert not only(heard((3.2, 4.0)), Spoken("hello", 3.0, 5.0)).into_speech
+
+
+def test_the_first_utterance_without_an_answer_is_found_if_the_caller_waited() -> None:
+    turns = [Spoken("a", 1.0, 2.0), Spoken("b", 3.0, 4.0), Spoken("c", 6.0, 7.0)]
+    assert unanswered(heard((2.5, 2.9)), turns, 2.0) == (turns[1], 2.0)
+    assert unanswered(heard((2.5, 2.9)), turns, 2.5) == (turns[2], 3.0)
+    assert unanswered(heard((2.5, 2.9), (4.5, 5.0), (9.5, 9.9)), turns, 2.0) is None
+    assert unanswered(heard(), turns, 3.5) is None
+
+
+def test_who_made_no_sound_needs_no_answer() -> None:
+    assert unanswered(heard(), [Spoken("a silent recording", 1.0, 1.0)], 2.0) is None
+    assert unanswered(heard(), [], 2.0) is None
+
+
+def test_an_agent_who_is_still_heard_over_the_caller_has_said_something() -> None:
+    turn = Spoken("wait", 3.0, 4.0)
+    assert unanswered(heard((1.0, 4.8)), [turn], 2.0) is None
+    assert unanswered(heard((1.0, 4.2)), [turn], 2.0) == (turn, 6.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 
 import pytest
 import trio
@@ -10,8 +11,10 @@ from trio_websocket import WebSocketConnection
 
 from trio_voice.phone.caller import EndedBy, Ending, PhoneCall
 from trio_voice.phone.carrier import Carrier, CarrierWarning, Happening, Identity, LineEvent
-from trio_voice.phone.scenario import Performance, Scenario
+from trio_voice.phone.scenario import Performance, Scenario, Spoken
 from trio_voice.phone.verdict import why_failed
+
+SOUND, SILENCE = b"\x90", b"\xff"
 
 
 def ended(code: int = 1000, reason: str = "", by: EndedBy = EndedBy.SERVER, *warnings: CarrierWarning) -> PhoneCall:
@@ -20,6 +23,7 @@ def ended(code: int = 1000, reason: str = "", by: EndedBy = EndedBy.SERVER, *war
     call = PhoneCall(scenario, Carrier(Identity.made_up()), Performance(scenario), socket, outgoing, to_send)
     call.ending = Ending(by, 2.0, code, reason)
     call.carrier.warnings.extend(warnings)
+    call.carrier.events.append(LineEvent(0.5, Happening.AGENT_HEARD))
     return call
 
 
@@ -69,9 +73,34 @@ def test_what_the_line_tells() -> None:
 
 def test_a_caller_who_hears_nothing_for_long_was_not_answered() -> None:
     call = ended()
+    call.carrier.events.clear()
     call.ending = Ending(EndedBy.CALLER, 7.9, 1000)
     assert why_failed(call, []) is None
     call.ending = Ending(EndedBy.CALLER, 8.0, 1000)
     assert why_failed(call, []) == "the agent was never heard in 8.0 s"
     call.carrier.events.append(LineEvent(1.0, Happening.AGENT_HEARD))
+    assert why_failed(call, []) is None
+
+
+def test_a_server_that_hangs_up_without_a_word_has_failed() -> None:
+    call = ended()
+    call.carrier.events.clear()
+    assert why_failed(call, []) == "the agent was never heard in 2.0 s, and the server ended the call"
+
+
+def test_the_apology_is_known_by_its_sound() -> None:
+    sound = files("trio_voice.server").joinpath("apology.ulaw").read_bytes()
+    call = ended()
+    call.carrier.heard += SILENCE * 1234 + sound
+    assert why_failed(call, []) == "the caller heard an apology; the server's journal and log tell why"
+    call.carrier.heard[:] = SILENCE * 8000 + sound[:8000]  # one that was broken off in its first words
+    assert why_failed(call, []) is None
+
+
+def test_a_caller_who_waits_in_vain_for_an_answer_was_not_answered() -> None:
+    call = ended()
+    call.carrier.heard += SOUND * 16_000 + SILENCE * 112_000  # a greeting of 2 s, and nothing more
+    call.performance.spoken.append(Spoken("Hello?", 3.0, 4.5))
+    assert why_failed(call, []) == "the caller spoke at 3.0 s, and heard nothing for 11.5 s"
+    call.carrier.heard[96_000:104_000] = SOUND * 8000
     assert why_failed(call, []) is None

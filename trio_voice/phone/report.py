@@ -6,7 +6,7 @@ caller's last sound and the agent's first: the detector's silence, the turn-end,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +47,27 @@ def turn_reports(heard_ulaw: bytes, spoken: Sequence[Spoken], events: Iterable[L
     call_s = len(agent) / _FRAMES_PER_S
     cleared = [event.at_s for event in events if event.what is Happening.CLEARED]
     reports = []
-    for number, utterance in enumerate(spoken):
-        until_s = spoken[number + 1].onset_s if number + 1 < len(spoken) else call_s
+    for utterance, until_s in _with_the_time_after(spoken, call_s):
         if utterance.onset_s < call_s:
             reports.append(_turn_report(agent, utterance, until_s, cleared))
     return reports
+
+
+def unanswered(heard_ulaw: bytes, spoken: Sequence[Spoken], patience_s: float) -> tuple[Spoken, float] | None:
+    """Find the first utterance that nothing was heard after, though the caller waited so long; it, and how long they waited."""
+    agent = voiced_frames(heard_ulaw, _FRAME_MS)
+    for utterance, until_s in _with_the_time_after(spoken, len(agent) / _FRAMES_PER_S):
+        waited_s = until_s - utterance.end_s
+        is_audible = utterance.end_s > utterance.onset_s
+        if is_audible and waited_s >= patience_s and not _sounds(agent, utterance.end_s + _PAUSE_S, until_s):
+            return utterance, waited_s
+    return None
+
+
+def _with_the_time_after(spoken: Sequence[Spoken], call_s: float) -> Iterator[tuple[Spoken, float]]:
+    """Each utterance, and when the time for its answer is over: at the next one's onset, or the call's end."""
+    for number, utterance in enumerate(spoken):
+        yield utterance, spoken[number + 1].onset_s if number + 1 < len(spoken) else call_s
 
 
 def _turn_report(agent: npt.NDArray[np.bool_], spoken: Spoken, until_s: float, cleared: Sequence[float]) -> TurnReport:

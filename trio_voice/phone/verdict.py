@@ -4,40 +4,67 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from attrs import define, field
 
-from trio_voice.phone.caller import PhoneCall
+from trio_voice.phone.caller import EndedBy, PhoneCall
 from trio_voice.phone.carrier import Happening
+from trio_voice.phone.report import unanswered
 
 _NORMAL_CLOSURE = 1000
-_LONG_SILENCE_S = 8.0
+_PATIENCE_S = 8.0
 """A caller who has heard nothing for so long was not answered."""
 _APOLOGY = "apology"
 """The item that the server plays when the model cannot speak any more."""
+_APOLOGY_SOUND = ("server", "apology.ulaw")
+_RECOGNISED_BYTES = slice(4000, 12000)
+"""The second of the apology's sound that it is recognised by."""
+
+NOT_JUDGED = (
+    "Judged by the line alone. What only the server's journal tells is not known: whether something failed inside it, "
+    "or its model was lost and came back."
+)
 
 
 def why_failed(call: PhoneCall, journal: Iterable[str]) -> str | None:
     """Say in one sentence why an ended call was not a good one; None: it was.
 
-    `journal` are the lines of the call's journal; none, if the server is elsewhere. What is not understood is passed over.
+    `journal` are the lines of the call's journal; none, if the server is elsewhere: then what the phone heard has to do
+    (`NOT_JUDGED` says what it cannot tell). What is not understood is passed over.
     """
     story = _Story()
     for record in _records(journal):
         story.take(record)
-    ending = call.ending
+    return story.failure or _what_the_line_tells(call)
+
+
+def _what_the_line_tells(call: PhoneCall) -> str | None:
+    ending, carrier = call.ending, call.carrier
     assert ending is not None
-    if story.failure is not None:
-        return story.failure
     if ending.code != _NORMAL_CLOSURE:
         return f"the {ending.by.value} ended the call with code {ending.code}" + (f" ({ending.reason})" if ending.reason else "")
-    if call.carrier.warnings:
-        first = call.carrier.warnings[0]
-        return f"the server broke the carrier's protocol: {first.code} {first.text}"
-    if ending.at_s >= _LONG_SILENCE_S and not any(event.what is Happening.AGENT_HEARD for event in call.carrier.events):
-        return f"the agent was never heard in {ending.at_s:.1f} s"
+    if carrier.warnings:
+        return f"the server broke the carrier's protocol: {carrier.warnings[0].code} {carrier.warnings[0].text}"
+    if _apology() in carrier.heard:
+        return "the caller heard an apology; the server's journal and log tell why"
+    was_heard = any(event.what is Happening.AGENT_HEARD for event in carrier.events)
+    if not was_heard and (ending.by is EndedBy.SERVER or ending.at_s >= _PATIENCE_S):
+        return f"the agent was never heard in {ending.at_s:.1f} s" + (
+            ", and the server ended the call" if ending.by is EndedBy.SERVER else ""
+        )
+    if found := unanswered(bytes(carrier.heard), call.performance.spoken, _PATIENCE_S):
+        utterance, waited_s = found
+        return f"the caller spoke at {utterance.onset_s:.1f} s, and heard nothing for {waited_s:.1f} s"
     return None
+
+
+@cache
+def _apology() -> bytes:
+    """What is unmistakable in the sound that our own servers play where the model cannot: mu-law at 8000 Hz."""
+    return files("trio_voice").joinpath(*_APOLOGY_SOUND).read_bytes()[_RECOGNISED_BYTES]
 
 
 def _records(journal: Iterable[str]) -> Iterator[Mapping[str, Any]]:
