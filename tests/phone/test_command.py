@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tests.phone.fake_server import TONE, FakeServer
 from trio_voice.audio.wav import write_wav_8khz
 from trio_voice.errors import UserError
 from trio_voice.phone import command
-from trio_voice.phone.command import _conclude, _Errand, _scenario
+from trio_voice.phone.command import _conclude, _Errand, _journal_began_s, _scenario
 from trio_voice.phone.conversation import conversation
 from trio_voice.phone.display import Display
 from trio_voice.phone.finding import Server
@@ -145,6 +146,7 @@ async def test_a_call_to_a_server_elsewhere_is_shown_and_kept(town: Town, tmp_pa
         "caller  A sentence.",
         "marks: 1 played",
         "Wrote ",
+        "\nJudged by the line alone. What only the server's journal tells is not known",
     ):
         assert words in shown
     assert task.call is not None
@@ -163,6 +165,7 @@ async def test_a_call_to_the_server_that_runs_here_has_its_journal(
     await task.run()
     assert _conclude(task) == 0
     assert "call    ask for a response: greeting" in screen.getvalue()
+    assert "Judged by the line alone" not in screen.getvalue()
     assert (tmp_path / "20261121-1" / "call.jsonl").read_text("utf-8").count("\n") == 3
 
 
@@ -254,6 +257,44 @@ async def test_a_server_that_fails_makes_a_bad_call(town: Town, tmp_path: Path, 
         await town.calls[0].socket.aclose(1011, "internal error")
     assert _conclude(task) == 1
     assert "ended by the server (code 1011, internal error)" in screen.getvalue()
+    assert screen.getvalue().endswith("FAILED: the server ended the call with code 1011 (internal error)\n")
+
+
+async def test_what_happens_is_shown_as_it_happens_and_in_its_order(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def running(calls_folder: Path) -> Server:
+        return Server("ws://town:8080/media/twilio", "http://town:8080", "t0k", calls_folder, 1)
+
+    monkeypatch.setattr(command, "find_server", running)
+    task, screen = errand(tmp_path, url=None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task.run)
+        await trio.sleep(2.6)  # of 3: the journal came at once, with what happens at 2.0
+        assert "   0.10  call    ask for a response" in screen.getvalue()
+        assert "   2.00  call    close" not in screen.getvalue()
+        await trio.sleep(0.2)
+        assert "   2.00  call    close" in screen.getvalue()
+    times = [float(line[:8]) for line in screen.getvalue().splitlines() if line[:8].strip().replace(".", "").isdigit()]
+    assert times == sorted(times)
+    assert len(times) >= 6
+
+
+@pytest.mark.parametrize(
+    ("journal", "answered_at", "later_s"),
+    [
+        (['{"journal":1,"started_at":"2026-11-21T09:30:12.020000Z"}'], "2026-11-21T09:30:12+00:00", 0.02),
+        (['{"journal":1,"started_at":"2026-11-21T09:30:11.999000Z"}'], "2026-11-21T09:30:12+00:00", 0.0),
+        (['{"journal":1,"started_at":"2026-11-21T09:31:12.000000Z"}'], "2026-11-21T09:30:12+00:00", 0.0),
+        (['{"journal":1,"started_at":"2026-11-21T09:30:12"}'], "2026-11-21T09:30:12+00:00", 0.0),
+        (['{"journal":1,"started_at":"soon"}'], "2026-11-21T09:30:12+00:00", 0.0),
+        (['{"journal":1'], "2026-11-21T09:30:12+00:00", 0.0),
+        ([], "2026-11-21T09:30:12+00:00", 0.0),
+    ],
+    ids=["later", "earlier", "another clock", "no zone", "no time", "no JSON", "no journal"],
+)
+def test_how_much_later_the_journal_began(journal: list[str], answered_at: str, later_s: float) -> None:
+    assert _journal_began_s(journal, datetime.fromisoformat(answered_at)) == later_s
 
 
 async def test_a_server_that_refuses_is_the_users_to_know(town: Town, tmp_path: Path, autojump_clock: MockClock) -> None:

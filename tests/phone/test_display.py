@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from io import StringIO
 from typing import Any
 
@@ -20,6 +21,7 @@ def shown(*happenings: LineEvent | dict[str, Any] | str) -> list[str]:
             display.line_event(happening)
         else:
             display.journal_line(happening if isinstance(happening, str) else json.dumps(happening))
+    display.show_until(math.inf)
     return screen.getvalue().splitlines()
 
 
@@ -130,3 +132,32 @@ def test_what_is_not_understood_is_passed_over() -> None:
 def test_deadlines_that_pass_in_every_call_are_not_shown() -> None:
     assert shown({"t": 3, "timer": "calibration"}, {"t": 30, "timer": "media"}) == []
     assert shown({"t": 3, "timer": "watchdog"}) == ["    3.00  timer   watchdog"]
+
+
+def test_lines_are_shown_in_the_order_of_their_happening_once_their_time_has_come() -> None:
+    screen = StringIO()
+    display = Display(Console(file=screen, highlight=False, markup=False, emoji=False))
+    display.journal_line('{"t": 1.0, "event": "ResponseDone", "status": "completed"}')
+    display.line_event(LineEvent(3.0, Happening.CALLER_SPEAKS, "I breathe, and then I speak."))
+    display.line_event(LineEvent(0.9, Happening.AGENT_SILENT))  # known only after a while
+    display.show_until(1.0)
+    assert screen.getvalue().splitlines() == ["    0.90  line    the agent is silent"]
+    display.show_until(2.0)
+    assert screen.getvalue().splitlines()[1:] == ["    1.00  model   response completed"]
+    display.say("Hanging up.")
+    assert screen.getvalue().splitlines()[2:] == ["    3.00  caller  I breathe, and then I speak.", "Hanging up."]
+
+
+def test_the_journals_times_are_told_on_the_phones_clock() -> None:
+    screen = StringIO()
+    display = Display(Console(file=screen, highlight=False, markup=False, emoji=False))
+    display.align(0.02)
+    display.line_event(LineEvent(5.01, Happening.CLOSED, "by the caller, code 1000"))
+    display.journal_line('{"t": 5.0, "command": "Close", "reason": "the carrier sent stop"}')
+    display.journal_line('{"t": 4.99, "timer": "watchdog"}')
+    display.show_until(math.inf)
+    assert screen.getvalue().splitlines() == [
+        "    5.01  line    closed by the caller, code 1000",
+        "    5.01  timer   watchdog",
+        "    5.02  call    close: the carrier sent stop",
+    ]

@@ -85,22 +85,23 @@ async def test_a_folder_that_cannot_be_written_is_the_users_mistake(autojump_clo
 
 async def test_the_summary_has_the_turns_the_latencies_and_the_warnings(autojump_clock: MockClock) -> None:
     lines = summary(await a_call())
-    warning = lines.pop(4)
+    warning = lines.pop(5)
     assert warning.startswith("    0.00 s  31951 JSON is malformed")
     assert warning.endswith(": nonsense")
     assert lines == [
         "The call lasted 3.2 s and was ended by the caller (code 1000).",
         "  turn 1  at   0.70 s  What a sentence, so long that nobody would want to read i...  answered after 0.70 s",
-        "  time to first audio: median 0.70 s, longest 0.70 s",
+        "  from the caller's last sound to the agent's first: median 0.70 s, longest 0.70 s",
+        "    (with the silence that ends a turn; the server's own time to first audio begins after that silence)",
         "  warnings of the carrier: 1",
-        "  the phone itself was at most 0 ms late",
+        "  this phone sent its frames at most 0 ms late",
     ]
 
 
 async def test_the_summary_of_a_call_without_a_word(autojump_clock: MockClock) -> None:
     lines = summary(await a_call(Scenario([], hang_up_at_s=0.1)))
     assert lines[0] == "The call lasted 0.1 s and was ended by the caller (code 1000)."
-    assert not [line for line in lines if "turn" in line or "first audio" in line]
+    assert not [line for line in lines if "turn" in line or "last sound" in line]
 
 
 async def test_the_summary_of_an_utterance_that_the_end_of_the_call_cut_off(autojump_clock: MockClock) -> None:

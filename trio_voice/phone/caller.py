@@ -15,6 +15,7 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from typing import cast
 from urllib.parse import urlsplit
@@ -79,6 +80,8 @@ class PhoneCall:
     performance: Performance
     ending: Ending | None = field(default=None, init=False)
     lag_max_s: float = field(default=0.0, init=False)
+    answered: datetime | None = field(default=None, init=False)
+    """The wall clock's time at the answer."""
     _socket: WebSocketConnection
     _outgoing: trio.MemorySendChannel[str]
     _to_send: trio.MemoryReceiveChannel[str]
@@ -185,6 +188,7 @@ class PhoneCall:
             await trio.sleep_forever()  # the reading task knows how it was closed, once it has read what came before
 
     async def _keep_time(self) -> None:
+        self.answered = datetime.now(UTC)
         self._send(self.carrier.answer(trio.current_time()))
         while not self._hang_up_asked:
             with trio.CancelScope(deadline=self._next_deadline()) as self._alarm:
@@ -300,14 +304,14 @@ async def _call_over(line: _Line) -> AsyncIterator[PhoneCall]:
             call = await nursery.start(line.open)
             try:
                 yield call
-            except BaseException as error:
+            except BaseException as error:  # also a cancellation: whatever it is, it leaves as it came, out of no group of ours
                 error_of_the_block = error
                 raise
             finally:
                 call.hang_up()
                 with trio.CancelScope(shield=True):
                     await call.finished()
-    except BaseExceptionGroup as group:  # the nurseries are our own business: what went wrong comes out as it was raised
+    except BaseExceptionGroup as group:  # the nurseries are our own business
         if error_of_the_block is not None and group.exceptions == (error_of_the_block,):
             raise error_of_the_block from error_of_the_block.__cause__
         refusals, others = group.split((ConnectionRejected, CallRefusedError))

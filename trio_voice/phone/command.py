@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -30,13 +32,17 @@ from trio_voice.phone.finding import FORBIDDEN, Server, find_server, media_url_w
 from trio_voice.phone.results import summary, write_results
 from trio_voice.phone.scenario import Scenario
 from trio_voice.phone.speech import SpeechUnavailableError, get_prompts, speech_folder
-from trio_voice.phone.verdict import why_failed
+from trio_voice.phone.verdict import NOT_JUDGED, why_failed
 from trio_voice.phone.webhook import Carrier, Twiml
 from trio_voice.storage.screen import PipedConsole
 
 _FEED_LIMIT_S = 5.0
 """How long the feed and the journal may go on after the call."""
 _LOOK_EVERY_S = 0.05
+_SHOWN_AFTER_S = 0.7
+"""Lines are shown so late: the caller knows only after 0.6 s of silence when the agent fell silent."""
+_CLOCKS_AGREE_S = 1.0
+"""A journal that began longer after the answer was begun by another clock."""
 _INTERRUPTED = 130
 
 
@@ -74,8 +80,9 @@ def call(
     The caller listens to the greeting, says a sentence, listens to the answer, and so on, and says goodbye. What happens is shown
     as it happens; what the caller heard, the call's journal and a picture of the call are kept in a folder of the call's own.
 
-    Exit code 0: a good call. 1: it failed, and the last line says why: the line was lost, the caller heard an apology, the server
-    failed or broke the carrier's protocol. 2: no call came about.
+    Exit code 0: a good call. 1: it failed, and the last line says why: the line was lost, the caller heard an apology or was not
+    answered, the server failed or broke the carrier's protocol. 2: no call came about. A server elsewhere is judged by the line
+    alone, and the last line says so.
     """
     display = Display(PipedConsole(highlight=False, markup=False, emoji=False))
     scenario = _scenario(display, wavs, barge_in_at, hang_up_at, dtmf)
@@ -195,9 +202,19 @@ class _Errand:
 
     async def _call(self, server: Server, media_url: str, identity: Identity | None = None, headers: Headers = ()) -> None:
         place = PhoneCall.place(media_url, self.scenario, identity=identity, headers=headers)
-        async with place as self.call, trio.open_nursery() as nursery:
-            nursery.start_soon(self._show_line, self.call)
-            nursery.start_soon(self._bounded_feed, server, self.call)
+        async with place as self.call, trio.open_nursery() as screen:
+            screen.start_soon(self._show_in_order, self.call)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._show_line, self.call)
+                nursery.start_soon(self._bounded_feed, server, self.call)
+            screen.cancel_scope.cancel()
+        self.display.show_until(math.inf)
+
+    async def _show_in_order(self, call: PhoneCall) -> None:
+        """Show what has happened, so late that nothing older is still to come."""
+        while True:
+            await trio.sleep(_LOOK_EVERY_S)
+            self.display.show_until(trio.current_time() - call.carrier.answered_at - _SHOWN_AFTER_S)
 
     async def _show_line(self, call: PhoneCall) -> None:
         async for event in call.events():
@@ -221,18 +238,38 @@ class _Errand:
             async with call_events(server.url, server.token, call.carrier.identity.call_sid) as feed:
                 async for line in feed.lines():
                     self.journal.append(line)
+                    if len(self.journal) == 1:
+                        self.display.align(_journal_began_s(self.journal, call.answered))
                     self.display.journal_line(line)
         except UnreachableError as error:
             self.display.say(f"The server's view of the call is not to be had: {error}.")
 
 
-def _call_id(journal: list[str]) -> str | None:
-    """Read the call's id from the journal's header."""
+def _header(journal: list[str]) -> dict[str, object]:
+    """Read the journal's first line; empty: there is none that can be read."""
     try:
         header = msgspec.json.decode(journal[0]) if journal else None
     except msgspec.DecodeError:
-        return None
-    return str(header["call_id"]) if isinstance(header, dict) and "call_id" in header else None
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _call_id(journal: list[str]) -> str | None:
+    """Read the call's id from the journal's header."""
+    call_id = _header(journal).get("call_id")
+    return None if call_id is None else str(call_id)
+
+
+def _journal_began_s(journal: list[str], answered: datetime | None) -> float:
+    """How long after the answer the server began the call's journal, by the clock of the machine that both run on."""
+    try:
+        began = datetime.fromisoformat(str(_header(journal).get("started_at")))
+    except ValueError:
+        return 0.0
+    if answered is None or began.tzinfo is None:
+        return 0.0
+    later_s = (began - answered).total_seconds()
+    return later_s if 0 <= later_s <= _CLOCKS_AGREE_S else 0.0
 
 
 async def _closed_journal(path: Path) -> None:
@@ -258,9 +295,12 @@ def _conclude(errand: _Errand) -> int:
     for failure in failures:
         display.say(failure)
     display.say("Wrote " + ", ".join([str(paths[0]), *(path.name for path in paths[1:])]))
-    why = why_failed(call, _journal_lines(errand))
+    journal = _journal_lines(errand)
+    why = why_failed(call, journal)
     if why is not None:
         display.say(f"FAILED: {why}")
+    elif not journal:
+        display.say(NOT_JUDGED)
     return 0 if why is None else 1
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
 from typing import Any
 
 from attrs import define, field, frozen
@@ -101,12 +103,19 @@ _LINE: Mapping[Happening, Callable[[LineEvent], Shown | None]] = {
 
 @define
 class Display:
-    """Shows what the phone sees on the line, and what the call's journal says, in the order of their coming.
+    """Shows what the phone sees on the line, and what the call's journal says, in the order of its happening.
+
+    Some things are known only later (that the agent is silent, 0.6 s after), others before they happen (that the caller will be
+    heard when the breath is over). So lines wait, and `show_until` shows those whose time has come. All times are the phone's:
+    the journal begins when the server has read the stream's start, `align` says how much later that is.
 
     Marks come several times a second: they are counted, and the count is shown when the agent falls silent or is cut off.
     """
 
     console: Console
+    _waiting: list[tuple[float, int, Shown]] = field(factory=list, init=False)
+    _number: int = field(default=0, init=False)
+    _journal_began_s: float = field(default=0.0, init=False)
     _agent_words: dict[str, str] = field(factory=dict, init=False)
     _last_event: str = field(default="", init=False)
     _marks_played: int = field(default=0, init=False)
@@ -131,32 +140,44 @@ class Display:
             return
         if not isinstance(record, dict) or not isinstance(record.get("t"), int | float):
             return
+        at_s = record["t"] + self._journal_began_s
         if "timer" in record:
             if record["timer"] in ROUTINE_TIMERS:
                 return
-            self._show(record["t"], Shown("timer", str(record["timer"]).replace("_", " ")))
+            self._show(at_s, Shown("timer", str(record["timer"]).replace("_", " ")))
             return
         name = str(record.get("event") or record.get("command"))
         if "event" in record:
             self._last_event = name
         if name == "ModelTranscript":
-            self._agent_says(record)
+            self._agent_says(record, at_s)
         elif name == "Discard" and self._last_event == "SpeechStarted" and record.get("reason") != "nothing_active":
-            self._show(record["t"], Shown("call", f"no barge-in: {str(record.get('reason')).replace('_', ' ')}"))
+            self._show(at_s, Shown("call", f"no barge-in: {str(record.get('reason')).replace('_', ' ')}"))
         elif (show := _JOURNAL.get(name)) and (shown := show(record)):
-            self._show(record["t"], shown)
+            self._show(at_s, shown)
         if name == "ResponseDone":
-            self._show_unfinished(record["t"])
+            self._show_unfinished(at_s)
+
+    def align(self, journal_began_s: float) -> None:
+        """Take the journal's times from here on as so much later on the phone's clock."""
+        self._journal_began_s = journal_began_s
+
+    def show_until(self, at_s: float) -> None:
+        """Show what happened before this moment, in its order."""
+        while self._waiting and self._waiting[0][0] < at_s:
+            happened_s, _, shown = heappop(self._waiting)
+            self._print(happened_s, shown)
 
     def say(self, words: str) -> None:
-        """Show a line without a time."""
+        """Show a line without a time, after all that waits."""
+        self.show_until(math.inf)
         self.console.print(Text(printable(words)), soft_wrap=True)
 
-    def _agent_says(self, record: Record) -> None:
+    def _agent_says(self, record: Record, at_s: float) -> None:
         item_id, words = str(record.get("item_id")), str(record.get("text") or "")
         if record.get("final"):
             self._agent_words.pop(item_id, None)
-            self._show(record["t"], Shown("agent", words))
+            self._show(at_s, Shown("agent", words))
         else:
             self._agent_words[item_id] = self._agent_words.get(item_id, "") + words
 
@@ -173,6 +194,10 @@ class Display:
         self._marks_played = self._marks_flushed = 0
 
     def _show(self, at_s: float, shown: Shown) -> None:
+        self._number += 1
+        heappush(self._waiting, (at_s, self._number, shown))
+
+    def _print(self, at_s: float, shown: Shown) -> None:
         line = Text(f"{at_s:8.2f}  ", "dim")
         line.append(f"{shown.who:<8}", _STYLES[shown.who])
         line.append(printable(shown.words), "" if shown.who in {"caller", "agent"} else _STYLES[shown.who])

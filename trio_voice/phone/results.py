@@ -16,6 +16,7 @@ from trio_voice.phone.report import TurnReport, turn_reports
 from trio_voice.storage.timeline import draw_timeline
 
 _WORDS_SHOWN = 60
+_WHAT_IS_IN_IT = "    (with the silence that ends a turn; the server's own time to first audio begins after that silence)"
 
 
 def write_results(call: PhoneCall, folder: Path, journal_lines: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -55,11 +56,12 @@ def summary(call: PhoneCall) -> list[str]:
     lines += [f"  turn {number}  {_turn(report, ending.at_s)}" for number, report in enumerate(reports, 1)]
     answers = [report.answered_after_s for report in reports if report.answered_after_s is not None]
     if answers:
-        lines.append(f"  time to first audio: median {median(answers):.2f} s, longest {max(answers):.2f} s")
+        times = f"median {median(answers):.2f} s, longest {max(answers):.2f} s"
+        lines += [f"  from the caller's last sound to the agent's first: {times}", _WHAT_IS_IN_IT]
     warnings = call.carrier.warnings
     lines.append(f"  warnings of the carrier: {len(warnings) or 'none'}")
     lines += [f"    {warning.at_s:.2f} s  {warning.code} {warning.text}" for warning in warnings[:5]]
-    lines.append(f"  the phone itself was at most {call.lag_max_s * 1000:.0f} ms late")
+    lines.append(f"  this phone sent its frames at most {call.lag_max_s * 1000:.0f} ms late")
     return lines
 
 
@@ -68,8 +70,8 @@ def _turn(report: TurnReport, call_s: float) -> str:
     shown = text if len(text) <= _WORDS_SHOWN else text[: _WORDS_SHOWN - 3] + "..."
     facts = []
     if report.into_speech and report.silenced_after_s is not None:
-        how = "silenced" if report.cut else "the agent finished by itself"
-        facts.append(f"{how} after {report.silenced_after_s:.2f} s")
+        how = "silenced the agent in" if report.cut else "the agent finished by itself in"
+        facts.append(f"{how} {report.silenced_after_s:.2f} s")
     elif report.into_speech:
         facts.append("spoken into the agent's speech, which went on")
     if report.answered_after_s is not None:
