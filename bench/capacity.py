@@ -1,10 +1,14 @@
 """How many calls a processor carries, and what a call costs, beside a relay that does nothing.
 
-    python -m bench.capacity [--calls 10 50] [--seconds 30] [--repeat 3] [--quick]
+    python -m bench.capacity [--calls 10 --calls 50] [--seconds 20] [--repeat 3] [--quick]
 
 The server under test runs on a processor of its own, with everything on (state machine, journal, levels, barge-in); the callers
 and the embedded Realtime server share another. Both systems run in turn in the same run, because machines are noisy: compare rows
-of one run, and look at the ratio. A run in which the callers themselves were late is marked invalid.
+of one run, and look at the ratio. A run in which the callers or the model themselves were late is marked invalid.
+
+Calls begin one after the other, 25 a second, and are not in step: each caller waits and speaks as long as its own (seeded) dice
+say. Processor time and delays are those of the time from when all have begun until the first one stops conversing; what begins
+cost beyond that is told apart. Frames are counted over the whole.
 """
 
 from __future__ import annotations
@@ -13,27 +17,35 @@ import json
 import platform
 import statistics
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import click
 import msgspec
 import trio
-from attrs import asdict, frozen
+from attrs import asdict, define, field, frozen
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import LoadCaller, Totals
+from bench.load import LAST_SENTENCE_S, LoadCaller, Speaker, Totals
 from bench.processes import ROOT, Measured, free_port, pin, started, wait_until_listening
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
 RESULTS = Path(__file__).parent / "results"
 SYSTEM_PROCESSOR, CALLERS_PROCESSOR = 1, 0
-LATE_LIMIT_MS = 15.0
-SENTENCE_S = 2.0
+LATE_LIMIT_MS = 5.0
+"""The 99th percentile of the generator's own lateness; above it, delays are not the system's."""
+CALLS_A_SECOND = 25.0
+WARM_UP_S = 1.5
+SETTLE_S = 4.0
+"""From the last call's begin to the first moment that counts: the greetings have been heard, and callers have begun to speak."""
+LONGEST_SENTENCE_S = 3.0
 MODEL = "gpt-realtime-2.1"
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells tell it."""
@@ -46,7 +58,12 @@ class Row:
     system: str
     calls: int
     seconds: float
+    """The time that counts."""
     cpu_s_per_call_minute: float
+    cpu_share: float
+    """Of one processor."""
+    setup_cpu_ms: float
+    """Processor time for a call's begin: what was spent while calls began, less what those that had begun went on to cost."""
     kilobytes_per_call: float
     up_p50_ms: float
     up_p99_ms: float
@@ -56,7 +73,10 @@ class Row:
     lost_up_frames: int
     lost_down_bytes: int
     ended_early: int
-    callers_late_p99_ms: float
+    late_p99_ms: float
+    """The generator's: the callers' or the model's, whichever was later."""
+    generator_cpu_share: float
+    """Of the callers' and the model's processor."""
     valid: bool
 
 
@@ -91,61 +111,133 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
 
+@frozen
+class Spent:
+    """What the system and the generator had spent at a moment."""
+
+    at: float
+    """Seconds of the monotonic clock."""
+    system_cpu_s: float
+    generator_cpu_s: float
+    system_bytes: int
+
+    @classmethod
+    def now(cls, system: Measured, model: Measured) -> Spent:
+        """Look."""
+        return cls(time.monotonic(), system.cpu_s(), model.cpu_s() + time.process_time(), system.resident_bytes())
+
+
+@define(eq=False)
+class Run:
+    """One run of one system: calls begin, go on, and end."""
+
+    system: Measured
+    model: Measured
+    calls: int
+    seconds: float
+    beginning: Totals = field(factory=Totals, init=False)
+    steady: Totals = field(factory=Totals, init=False)
+    ending: Totals = field(factory=Totals, init=False)
+    spent: list[Spent] = field(factory=list, init=False)
+    """Before the first call; when all had begun; when the first stopped conversing."""
+
+    async def hold(self, port: int, path: str) -> None:
+        """Let all callers call. Raises ConnectionError when one is not taken."""
+        speech = pcm16_to_ulaw(synthetic_speech(1, LONGEST_SENTENCE_S))
+        quiet = bytes(0xF8 | at * 7 % 8 for at in range(8000))  # about -55 dBFS
+        # The first call is over before the others begin: what is made once for all calls is not to be counted as theirs.
+        first, *callers = [LoadCaller(number, speech, quiet, self.beginning, Random(number)) for number in range(self.calls + 1)]
+        speaker = Speaker()
+        async with trio.open_nursery() as always:
+            always.start_soon(speaker.run)
+            await first.call(port, path, speaker, trio.current_time(), WARM_UP_S)
+            began_at = trio.current_time()
+            steady_at = began_at + self.calls / CALLS_A_SECOND + SETTLE_S
+            each_s = steady_at - began_at + self.seconds + LAST_SENTENCE_S
+            self._look()
+            async with trio.open_nursery() as nursery:
+                for caller in callers:
+                    begins_at = began_at + caller.number / CALLS_A_SECOND
+                    nursery.start_soon(caller.call, port, path, speaker, begins_at, each_s)
+                await self._count_to(steady_at, self.steady, callers)
+                await self._count_to(steady_at + self.seconds, self.ending, callers)
+            always.cancel_scope.cancel()
+
+    async def _count_to(self, at: float, then: Totals, callers: Sequence[LoadCaller]) -> None:
+        await trio.sleep_until(at)
+        self._look()
+        for caller in callers:
+            caller.totals = then
+
+    def _look(self) -> None:
+        self.spent.append(Spent.now(self.system, self.model))
+
+    def row(self, name: str, seen: dict[str, Any]) -> Row:
+        """What the run showed; `seen` is what the model's process saw."""
+        before, begin, end = self.spent
+        took_s = end.at - begin.at
+        up_ms = [age for at, age in zip(seen["up_at_s"], seen["up_ms"], strict=True) if begin.at <= at < end.at]
+        model_late_ms = [late for at, late in seen["late"] if begin.at <= at < end.at]
+        late_ms = max(percentile(self.steady.late_ms, 0.99), percentile(model_late_ms, 0.99))
+        cpu_s = end.system_cpu_s - begin.system_cpu_s
+        call_seconds = self.calls * (self.calls / CALLS_A_SECOND / 2 + SETTLE_S)  # while calls began
+        setup_cpu_s = begin.system_cpu_s - before.system_cpu_s - call_seconds * cpu_s / (self.calls * took_s)
+        totals = (self.beginning, self.steady, self.ending)
+        return Row(
+            system=name,
+            calls=self.calls,
+            seconds=took_s,
+            cpu_s_per_call_minute=cpu_s / self.calls / took_s * 60,
+            cpu_share=cpu_s / took_s,
+            setup_cpu_ms=setup_cpu_s / self.calls * 1000,
+            kilobytes_per_call=(end.system_bytes - before.system_bytes) / self.calls / 1024,
+            up_p50_ms=percentile(up_ms, 0.5),
+            up_p99_ms=percentile(up_ms, 0.99),
+            down_p50_ms=percentile(self.steady.down_ms, 0.5),
+            down_p99_ms=percentile(self.steady.down_ms, 0.99),
+            turns=sum(one.turns for one in totals),
+            lost_up_frames=sum(one.frames_sent + one.unsent_frames for one in totals) - seen["frames"],
+            lost_down_bytes=seen["sent_bytes"] - sum(one.heard_bytes for one in totals),
+            ended_early=sum(one.ended_early for one in totals),
+            late_p99_ms=late_ms,
+            generator_cpu_share=(end.generator_cpu_s - begin.generator_cpu_s) / took_s,
+            valid=late_ms < LATE_LIMIT_MS and self.steady.turns > 0,
+        )
+
+
 async def measure(name: str, system: System, calls: int, seconds: float, folder: Path) -> Row:
     """One run of one system with so many calls."""
-    sentence = pcm16_to_ulaw(synthetic_speech(1, SENTENCE_S))
-    quiet = bytes(0xF8 | at * 7 % 8 for at in range(8000))  # about -55 dBFS
-    totals = Totals()
     async with started(["-m", "bench.model_process"], CALLERS_PROCESSOR, folder / "model.log") as model:
         model_url = await model.line()
         async with system(model_url, folder) as (measured, port, path):
             await trio.sleep(0.5)
-            idle_bytes, idle_cpu_s, peak_bytes = measured.resident_bytes(), measured.cpu_s(), 0
-            began_at = trio.current_time() + 0.2
-            async with trio.open_nursery() as nursery:
-                for number in range(calls):
-                    caller = LoadCaller(number, sentence[: len(sentence) // 160 * 160], quiet, totals)
-                    nursery.start_soon(caller.call, port, path, began_at + number * 0.01, seconds)
-                await trio.sleep(seconds * 0.8)
-                peak_bytes = measured.resident_bytes()
+            run = Run(measured, model, calls, seconds)
+            await run.hold(port, path)
             await trio.sleep(0.5)
-            cpu_s = measured.cpu_s() - idle_cpu_s
-        seen = msgspec.json.decode(await model.last_line())
-    late_ms = percentile(totals.late_ms, 0.99)
-    return Row(
-        system=name,
-        calls=calls,
-        seconds=seconds,
-        cpu_s_per_call_minute=cpu_s / (calls * seconds / 60),
-        kilobytes_per_call=(peak_bytes - idle_bytes) / calls / 1024,
-        up_p50_ms=percentile(seen["up_ms"], 0.5),
-        up_p99_ms=percentile(seen["up_ms"], 0.99),
-        down_p50_ms=percentile(totals.down_ms, 0.5),
-        down_p99_ms=percentile(totals.down_ms, 0.99),
-        turns=totals.turns,
-        lost_up_frames=totals.frames_sent - seen["frames"],
-        lost_down_bytes=seen["sent_bytes"] - totals.heard_bytes,
-        ended_early=totals.ended_early,
-        callers_late_p99_ms=late_ms,
-        valid=late_ms < LATE_LIMIT_MS and totals.turns > 0,
-    )
+        return run.row(name, msgspec.json.decode(await model.last_line()))
+
+
+COLUMNS = (
+    "system",
+    "calls",
+    "CPU s a call-minute",
+    "core",
+    "set-up CPU ms",
+    "KB a call",
+    "up p50 / p99 ms",
+    "down p50 / p99 ms",
+    "lost",
+    "turns",
+    "generator: core, late p99",
+    "valid",
+)
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
     """Print the median of the repetitions, system by system."""
     table = Table(title="Cost and delay of a call (median of the repetitions; added delay, each way)")
-    for column in (
-        "system",
-        "calls",
-        "CPU s / call-minute",
-        "KB / call",
-        "up p50/p99 ms",
-        "down p50/p99 ms",
-        "lost",
-        "turns",
-        "valid",
-    ):
-        table.add_column(column, justify="left" if column == "system" else "right")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=column == "system")
     for system, calls in dict.fromkeys((row.system, row.calls) for row in rows):
         same = [row for row in rows if (row.system, row.calls) == (system, calls)]
 
@@ -156,11 +248,15 @@ def show(rows: Sequence[Row], console: Console) -> None:
             system,
             str(calls),
             f"{middle(lambda row: row.cpu_s_per_call_minute):.3f}",
+            f"{middle(lambda row: row.cpu_share):.0%}",
+            f"{middle(lambda row: row.setup_cpu_ms):.1f}",
             f"{middle(lambda row: row.kilobytes_per_call):.0f}",
             f"{middle(lambda row: row.up_p50_ms):.2f} / {middle(lambda row: row.up_p99_ms):.2f}",
             f"{middle(lambda row: row.down_p50_ms):.2f} / {middle(lambda row: row.down_p99_ms):.2f}",
-            f"{sum(row.lost_up_frames for row in same)} fr, {sum(row.lost_down_bytes for row in same)} B",
+            f"{sum(row.lost_up_frames for row in same)} fr, {sum(row.lost_down_bytes for row in same)} B"
+            + (f", {ended} calls" if (ended := sum(row.ended_early for row in same)) else ""),
             str(sum(row.turns for row in same)),
+            f"{middle(lambda row: row.generator_cpu_share):.0%}, {middle(lambda row: row.late_p99_ms):.1f} ms",
             f"{sum(row.valid for row in same)}/{len(same)}",
         )
     console.print(table)
@@ -186,15 +282,15 @@ async def run(calls: Sequence[int], seconds: float, repeat: int, console: Consol
 
 @click.command()
 @click.option("--calls", type=int, multiple=True, default=(10, 50), show_default=True, help="How many at once; repeatable.")
-@click.option("--seconds", type=float, default=30.0, show_default=True, help="How long each run lasts.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long each run is measured.")
 @click.option("--repeat", type=int, default=3, show_default=True, help="How often each pair is run.")
-@click.option("--quick", is_flag=True, help="One pair of 10 calls, 15 seconds.")
+@click.option("--quick", is_flag=True, help="One pair of 10 calls, 8 seconds.")
 def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) -> None:
     """Measure, print a table, write bench/results/capacity.json."""
     console = Console()
-    console.width = max(console.width, 120)
+    console.width = max(console.width, 160)
     if quick:
-        calls, seconds, repeat = (10,), 15.0, 1
+        calls, seconds, repeat = (10,), 8.0, 1
     pin(CALLERS_PROCESSOR)
     rows = None
     try:
@@ -204,12 +300,12 @@ def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) ->
     if rows is None:
         console.print("Interrupted: nothing was written.")
         raise SystemExit(INTERRUPTED)
-    show(rows, console)
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / "capacity.json"
     machine = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
     report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "rows": [asdict(row) for row in rows]}
     target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    show(rows, console)
     console.print(f"Written: {target.relative_to(ROOT)}")
 
 

@@ -30,8 +30,8 @@ from attrs import asdict, define, field, frozen
 from rich.console import Console
 from rich.table import Table
 
-from bench.capacity import LATE_LIMIT_MS, percentile
-from bench.load import FRAME_BYTES, FRAME_S, LoadCaller, Totals, client_frame, upgraded
+from bench.capacity import CALLS_A_SECOND, LATE_LIMIT_MS, percentile
+from bench.load import FRAME_BYTES, FRAME_S, LoadCaller, Speaker, Totals, client_frame, upgraded
 from bench.processes import free_port, pin, started, wait_until_listening
 from bench.random_caller import GARBAGE, RandomCaller, Story
 from bench.soak import FAULTS, NO_FAULTS, set_faults
@@ -259,13 +259,17 @@ class Run:
     async def hold(self) -> None:
         """Let the good callers talk through all phases."""
         seconds = self.phase_s * len(PHASES) + 1.0
-        began_at = trio.current_time() + 0.2
-        async with trio.open_nursery() as nursery:
-            for caller in self.callers:
-                nursery.start_soon(caller.call, self.place.port, "/media/twilio", began_at + caller.number * 0.01, seconds)
-            await trio.sleep_until(began_at + 1.0)
-            for name, trouble in PHASES.items():
-                await self._phase(name, trouble)
+        began_at, speaker = trio.current_time() + 0.2, Speaker()
+        async with trio.open_nursery() as always:
+            always.start_soon(speaker.run)
+            async with trio.open_nursery() as nursery:
+                for caller in self.callers:
+                    begins_at = began_at + caller.number / CALLS_A_SECOND
+                    nursery.start_soon(caller.call, self.place.port, "/media/twilio", speaker, begins_at, seconds)
+                await trio.sleep_until(began_at + 1.0)
+                for name, trouble in PHASES.items():
+                    await self._phase(name, trouble)
+            always.cancel_scope.cancel()
 
     async def _phase(self, name: str, trouble: Trouble) -> None:
         totals = self.totals[name] = Totals()

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.capacity import CALLERS_PROCESSOR, LATE_LIMIT_MS, percentile, trio_voice
-from bench.load import FRAME_BYTES, LoadCaller, Totals
+from bench.load import FRAME_BYTES, LoadCaller, Speaker, Totals
 from bench.processes import pin, started
 from bench.stamps import with_number
 from trio_voice.audio.g711 import pcm16_to_ulaw
@@ -138,10 +138,13 @@ async def measure(calls: int, seconds: float, folder: Path) -> Row:
     ]
     async with started(["-m", "bench.model_process"], CALLERS_PROCESSOR, folder / "model.log") as model:
         async with trio_voice(await model.line(), folder) as (_, port, path):
-            began_at = trio.current_time() + 0.2
-            async with trio.open_nursery() as nursery:
-                for caller in callers:
-                    nursery.start_soon(caller.call, port, path, began_at + caller.number * 0.01, seconds)
+            began_at, speaker = trio.current_time() + 0.2, Speaker()
+            async with trio.open_nursery() as always:
+                always.start_soon(speaker.run)
+                async with trio.open_nursery() as nursery:
+                    for caller in callers:
+                        nursery.start_soon(caller.call, port, path, speaker, began_at + caller.number * 0.04, seconds)
+                always.cancel_scope.cancel()
             await trio.sleep(0.5)
         seen = msgspec.json.decode(await model.last_line())
     delays = delays_ms([(caller, at) for caller, at in seen["speech_started"]], clears)

@@ -12,12 +12,14 @@ import time
 STAMP_BYTES = 16
 NUMBER_BYTES = 4
 _QUIET = 0xF0
+_FROM_DIGITS = bytes.maketrans(b"0123456789abcdef", bytes(range(_QUIET, 256)))
+_TO_DIGITS = bytes(_QUIET) + b"0123456789abcdef"
+"""To hexadecimal digits; every byte that is in no stamp becomes a zero byte, which is no digit."""
 
 
 def stamp(audio: bytes) -> bytes:
     """Return the audio with this moment in its first bytes."""
-    moment = time.monotonic_ns()
-    return bytes(_QUIET | (moment >> shift) & 0x0F for shift in range(0, 64, 4)) + audio[STAMP_BYTES:]
+    return (b"%016x" % time.monotonic_ns()).translate(_FROM_DIGITS) + audio[STAMP_BYTES:]
 
 
 def with_number(audio: bytes, caller: int) -> bytes:
@@ -34,8 +36,9 @@ def number(audio: bytes) -> int:
 
 def age_ms(audio: bytes) -> float | None:
     """How long ago the audio was stamped, in milliseconds; None for audio without a stamp."""
-    if len(audio) < STAMP_BYTES or any(byte & _QUIET != _QUIET for byte in audio[:STAMP_BYTES]):
+    try:
+        moment = int(audio[:STAMP_BYTES].translate(_TO_DIGITS), 16)
+    except ValueError:
         return None
-    moment = sum((byte & 0x0F) << shift for byte, shift in zip(audio[:STAMP_BYTES], range(0, 64, 4), strict=True))
     age = (time.monotonic_ns() - moment) / 1e6
     return age if 0 <= age < 600_000 else None  # speech can look like a stamp, but not like one of these minutes
