@@ -14,8 +14,9 @@ from tests.web.asgi_client import Answer, get
 from tests.web.test_app import ABOUT
 from trio_voice.agent.agent import Agent
 from trio_voice.assembly import METRICS_FOLDER, Assembly, Ground, assemble
-from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
+from trio_voice.sections import ServerSettings
 from trio_voice.server.admission import EntryFault
 from trio_voice.server.directory import CallDirectory
 

@@ -6,7 +6,8 @@ import pytest
 
 from trio_voice.agent_file import load_agent
 from trio_voice.banner import addresses, banner
-from trio_voice.config import ServerSettings, Settings, load_settings
+from trio_voice.config import Settings, load_settings
+from trio_voice.sections import ServerSettings
 from trio_voice.web.start_page import About
 
 

@@ -21,11 +21,12 @@ from attrs import evolve
 
 from trio_voice import checks as module
 from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
-from trio_voice.config import ModelAccess, ServerSettings, Settings
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
 from trio_voice.records.settings import RecordsSettings
+from trio_voice.sections import ServerSettings
 from trio_voice.server.websocket import ConnectFailed, SocketClosed
 
 TWILIO = Credentials(twilio_account_sid="AC" + "0" * 28 + "abcd", twilio_auth_tokens=("the-auth-token",))

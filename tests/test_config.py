@@ -9,9 +9,10 @@ import pytest
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
 from trio_voice.agent_file import LoadedAgent
-from trio_voice.config import REFUSED, SECTIONS, LogFormat, ModelAccess, Settings, VoiceEngine, load_settings
+from trio_voice.config import REFUSED, SECTIONS, ModelAccess, Settings, load_settings
 from trio_voice.core.settings import Turns
 from trio_voice.errors import ConfigError
+from trio_voice.sections import LogFormat, VoiceEngine
 from trio_voice.settings_sources import Given, names_of
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_voice.config import MediaAccess as Wanted
-from trio_voice.config import ServerSettings, Settings, TwilioSettings
+from trio_voice.config import Settings
 from trio_voice.credentials import Credentials
 from trio_voice.entrance import carrier_hang_up, make_admission, media_access, warnings
+from trio_voice.sections import MediaAccess as Wanted
+from trio_voice.sections import ServerSettings, TwilioSettings
 from trio_voice.server.admission import MediaAccess
 from trio_voice.server.tokens import Issuer
 

@@ -12,13 +12,14 @@ import trio
 from tests.records.samples import STARTED_AT, call_id, write_journal
 from tests.records.test_keeper import stored, until
 from trio_voice.audio.wav import read_wav_8khz
-from trio_voice.config import ServerSettings, Settings
+from trio_voice.config import Settings
 from trio_voice.core.events import CallerAudio
 from trio_voice.errors import ConfigError
 from trio_voice.keeping import keeping, past_calls, recordings_in_words, records_address, records_in_words
 from trio_voice.recording import pictures, uploads
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.records.settings import RecordsSettings
+from trio_voice.sections import ServerSettings
 from trio_voice.server.directory import LiveCall
 from trio_voice.web.past_calls import PastCallsQuery
 

@@ -36,6 +36,7 @@ PROGRAM_MAY_IMPORT: Mapping[str, set[str]] = {
     "settings_sources": {"errors"},
     "run_file": {"errors"},
     "cli": {"errors"},
+    "sections": {"realtime"},
     "config": BASE | {"core", "realtime", "agent", "recording", "records", "program"},
     "logs": {"program", "storage"},
 }

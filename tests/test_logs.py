@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from trio_voice.config import LogFormat, LogLevel
 from trio_voice.logs import ACCEPTING, TALKATIVE, CapacityFilter, set_up_logging
+from trio_voice.sections import LogFormat, LogLevel
 
 
 @pytest.fixture(autouse=True)

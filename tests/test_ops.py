@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from trio_voice.config import LogFormat, Settings, load_settings
+from trio_voice.config import Settings, load_settings
 from trio_voice.entrance import media_access
+from trio_voice.sections import LogFormat
 from trio_voice.server.admission import MediaAccess
 
 OPS = Path(__file__).resolve().parents[1] / "ops"

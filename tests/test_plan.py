@@ -9,10 +9,11 @@ from trio_voice.agent.agent import HANG_UP, Agent
 from trio_voice.agent.context import ModelApi
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
-from trio_voice.config import ModelAccess, ModelAudioFormat, ModelSettings, Settings
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.settings import AudioFormat, NoiseReduction, SessionSettings
+from trio_voice.sections import ModelAudioFormat, ModelSettings
 
 SETTINGS = Settings(
     model=ModelSettings(name="m-1", transcription_model="t-1", noise_reduction=NoiseReduction.FAR_FIELD, speed=1.25),

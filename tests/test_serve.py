@@ -20,11 +20,12 @@ from trio_voice import serve as module
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
 from trio_voice.cli import main
-from trio_voice.config import ModelAccess, ModelSettings, ServerSettings, Settings, VoiceEngine
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.core.events import Event, HangUpAsked
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.errors import UserError
 from trio_voice.realtime_server.server import ModelServerSettings
+from trio_voice.sections import ModelSettings, ServerSettings, VoiceEngine
 from trio_voice.serve import FLAGS, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest

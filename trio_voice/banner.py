@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trio_voice.config import ConsoleAccess, ServerSettings, Settings
+from trio_voice.config import Settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.entrance import warnings
 from trio_voice.keeping import recordings_in_words, records_in_words
+from trio_voice.sections import ConsoleAccess, ServerSettings
 from trio_voice.web.start_page import About
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from trio_voice.config import ConsoleAccess, Settings
+from trio_voice.config import Settings
 from trio_voice.dialects.registry import DIALECTS
+from trio_voice.sections import ConsoleAccess
 from trio_voice.shown_settings import shown_settings
 from trio_voice.web.console import ConsolePlan
 from trio_voice.web.console_past import CallDigest, Elsewhere

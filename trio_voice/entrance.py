@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trio_voice.config import MediaAccess as Wanted
 from trio_voice.config import Settings
+from trio_voice.sections import MediaAccess as Wanted
 from trio_voice.server.admission import Admission, MediaAccess, Proof
 from trio_voice.server.answering import HangUp
 from trio_voice.server.clients import is_loopback

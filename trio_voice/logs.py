@@ -14,7 +14,7 @@ import structlog
 from attrs import define, field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from trio_voice.config import LogFormat, LogLevel
+from trio_voice.sections import LogFormat, LogLevel
 from trio_voice.storage.printable import printable
 from trio_voice.storage.redaction import Redaction
 

@@ -20,16 +20,7 @@ from attrs import define
 from trio_voice.agent_file import load_agent
 from trio_voice.assembly import Ground, assemble
 from trio_voice.banner import addresses, banner
-from trio_voice.config import (
-    EMBEDDED,
-    LogFormat,
-    LogLevel,
-    ModelSettings,
-    ServerSettings,
-    Settings,
-    VoiceEngine,
-    load_settings,
-)
+from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.entrance import log_redaction
 from trio_voice.errors import UserError
@@ -40,6 +31,7 @@ from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.realtime_server.voice import VoiceSettings
 from trio_voice.run_file import make_calls_folder, run_file
+from trio_voice.sections import LogFormat, LogLevel, ModelSettings, ServerSettings, VoiceEngine
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections

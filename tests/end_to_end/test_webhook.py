@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from tests.end_to_end.world import SCRIPT, sentence
 from trio_voice.agent.agent import Agent
-from trio_voice.config import ModelAccess, ServerSettings, Settings, TwilioSettings
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
 from trio_voice.errors import UserError
 from trio_voice.phone.caller import CallRefusedError, EndedBy, PhoneCall
@@ -27,6 +27,7 @@ from trio_voice.phone.scenario import AfterAgent, Say, Scenario
 from trio_voice.phone.webhook import Carrier
 from trio_voice.realtime_server.script import parse_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
+from trio_voice.sections import ServerSettings, TwilioSettings
 from trio_voice.serve import run_server
 
 ACCOUNT = "AC" + "0" * 32

@@ -18,10 +18,11 @@ from tests.web.asgi_client import get
 from tests.web.test_app import ABOUT
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
-from trio_voice.config import LogFormat, LogLevel, ModelAccess, Settings
+from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
 from trio_voice.entrance import journal_redaction, log_redaction
 from trio_voice.logs import TALKATIVE, set_up_logging
+from trio_voice.sections import LogFormat, LogLevel
 from trio_voice.server.answering import Answering
 from trio_voice.server.front_door import FrontDoor, Limits
 from trio_voice.server.pages import Pages
