@@ -91,6 +91,9 @@ def test_every_type_is_read_from_the_environment() -> None:
         ("[hose]\nrooms = 3", "{path}: there is no section [hose]; did you mean [house]?"),
         ("[xyz]\nrooms = 3", "{path}: there is no section [xyz]; there are: [house], [car]"),
         ("[car]\nxyzzy = 3", "{path}: there is no setting car.xyzzy; [car] has: wheels, doors"),
+        ("[car]\nrooms = 3", "{path}: there is no setting car.rooms; did you mean house.rooms?"),
+        # As "car.window" this looks much like "car.doors": the section must not count.
+        ("[car]\nwindow = 3", "{path}: there is no setting car.window; [car] has: wheels, doors"),
         ("rooms = 3", "{path}: rooms belongs into a section: write it below [house]"),
         ("house = 3", "{path}: house must be a table: write [house] and its settings below it"),
         ("[car]\nkey = 3", "{path}: car.key is not set here; hide it"),
@@ -124,6 +127,9 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     [
         ("TRIO_VOICE_HOUSE_ROMS", "there is no such setting; did you mean TRIO_VOICE_HOUSE_ROOMS?"),
         ("TRIO_VOICE_DOORS", "there is no such setting; did you mean TRIO_VOICE_CAR_DOORS?"),
+        ("TRIO_VOICE_HUSE_ROOMS", "there is no such setting; did you mean TRIO_VOICE_HOUSE_ROOMS?"),
+        ("TRIO_VOICE_CAR_ROOMS", "there is no such setting; did you mean TRIO_VOICE_HOUSE_ROOMS?"),
+        ("TRIO_VOICE_CAR_WINDOW", "there is no such setting; they are named TRIO_VOICE_<SECTION>_<KEY>"),
         ("TRIO_VOICE_X", "there is no such setting; they are named TRIO_VOICE_<SECTION>_<KEY>"),
     ],
 )

@@ -87,8 +87,8 @@ def from_environment(
             continue
         bare = variable.removeprefix(PREFIX)
         if bare not in known:
-            close = get_close_matches(bare, known, n=1, cutoff=0.5)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else f"they are named {PREFIX}<SECTION>_<KEY>"
+            meant = _meant_by_variable(bare, sections)
+            hint = f"did you mean {PREFIX}{meant}?" if meant else f"they are named {PREFIX}<SECTION>_<KEY>"
             raise ConfigError(f"environment variable {variable}: there is no such setting; {hint}")
         origin = f"environment variable {variable}"
         values[_known(known[bare], origin, sections, refused)] = Given(value, origin, is_text=True)
@@ -116,15 +116,35 @@ def _known(name: str, origin: str, sections: Sections, refused: Mapping[str, str
     """Return the name if there is such a setting; raises ConfigError with the nearest one."""
     if name in refused:
         raise ConfigError(f"{origin}: {name} is not set here; {refused[name]}")
-    names = list(names_of(sections))
-    if name in names:
+    if name in names_of(sections):
         return name
     section, _, key = name.partition(".")
     if section not in sections:
         raise ConfigError(f"{origin}: {_no_section(section, sections)}")
-    close = get_close_matches(name, names, n=1) or get_close_matches(key, attrs.fields_dict(sections[section]), n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]}?" if close else f"[{section}] has: {', '.join(attrs.fields_dict(sections[section]))}"
+    meant = _meant(section, key, sections)
+    hint = f"did you mean {meant}?" if meant else f"[{section}] has: {', '.join(attrs.fields_dict(sections[section]))}"
     raise ConfigError(f"{origin}: there is no setting {name}; {hint}")
+
+
+def _meant(section: str, key: str, sections: Sections) -> str | None:
+    """Guess the setting: one of that very name in another section, or one of this section whose name looks alike.
+
+    Only the keys are compared: with their section in front two that have nothing in common look alike.
+    """
+    if homes := [other for other, cls in sections.items() if key in attrs.fields_dict(cls)]:
+        return f"{homes[0]}.{key}"
+    close = get_close_matches(key, attrs.fields_dict(sections[section]), n=1)
+    return f"{section}.{close[0]}" if close else None
+
+
+def _meant_by_variable(bare: str, sections: Sections) -> str | None:
+    """Guess the variable, both without their prefix."""
+    section, _, key = bare.lower().partition("_")
+    if section in sections:
+        meant = _meant(section, key, sections)
+        return meant and meant.replace(".", "_").upper()
+    close = get_close_matches(bare, [name.replace(".", "_").upper() for name in names_of(sections)], n=1)
+    return close[0] if close else None
 
 
 def _no_section(section: str, sections: Sections) -> str:
