@@ -58,6 +58,14 @@ def test_what_is_said_in_pieces_before_an_answer_is_one_turn() -> None:
     assert prompt(message("system", "x")).turn == 0
 
 
+def test_keys_are_no_turn() -> None:
+    keys = message("user", "The caller pressed these keys: 12")
+    answered = (message("assistant", "hello"), keys, message("assistant", "You pressed 1 2."))
+    assert prompt(*answered[:2]).turn == 0
+    assert prompt(*answered, heard(None, 500)).turn == 1
+    assert prompt(message("user", "hi"), keys, heard(None, 500)).turn == 1
+
+
 @pytest.mark.parametrize(
     ("text", "digits"),
     [

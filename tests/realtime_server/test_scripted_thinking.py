@@ -196,6 +196,7 @@ def test_the_receptionist() -> None:
     assert "two seconds" in said(rules.answer(prompt(spoken_ms=2000)))
     assert "second message" in said(rules.answer(prompt(turn=2, spoken_ms=3000)))
     assert "number 4" in said(rules.answer(prompt(turn=4, spoken_ms=3000)))
+    assert "anything else" not in said(rules.answer(prompt(turn=4, spoken_ms=1500)))  # as long as "Thank you. Goodbye!"
     assert said(rules.answer(prompt(turn=6))).endswith("Goodbye!")
     last = rules.answer(prompt(turn=6, **hang_up)).parts[-1]
     assert isinstance(last, CallFunction)
@@ -238,7 +239,7 @@ def test_the_receptionist_takes_over_a_call_once() -> None:
     rules = ScriptedThinking(default_script())
     note = "reception has handed this call over to you, billing. Say so to the caller in one short sentence and go on."
     assert said(rules.answer(prompt(About.SPEECH, note=note))) == "Hello, I have taken over from reception. How can I help you?"
-    assert said(rules.answer(prompt(turn=4, spoken_ms=1000))).startswith("Thank you for those")
+    assert said(rules.answer(prompt(turn=4, spoken_ms=3000))).startswith("Thank you for those")
 
 
 def test_a_script_in_which_nothing_fits_has_an_answer_all_the_same() -> None:

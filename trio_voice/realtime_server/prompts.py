@@ -49,12 +49,23 @@ def _unanswered(context: Sequence[Item]) -> Item | None:
 
 
 def _turns(context: Sequence[Item]) -> int:
-    """Count the caller's turns. What they say in several items before an answer is one turn: they paused, or interrupted."""
+    """Count the caller's turns. What they say in several items before an answer is one turn: they paused, or interrupted.
+
+    Keys that they press are answered, but are no turn: nothing was said.
+    """
     turns, before = 0, ""
-    for role in (item.role for item in context if item.role in ("user", "assistant")):
-        turns += role == "user" and before != "user"
-        before = role
+    for item in context:
+        if item.role == "assistant":
+            before = item.role
+        elif item.role == "user" and not _is_keys(item):
+            turns += before != "user"
+            before = item.role
     return turns
+
+
+def _is_keys(item: Item) -> bool:
+    is_spoken = any(part["type"] == "input_audio" for part in item.body["content"])
+    return not is_spoken and _DIGITS.search(item.text) is not None
 
 
 def _waiting(context: Sequence[Item]) -> Iterator[Item]:
@@ -84,9 +95,9 @@ def _about(newest: Item | None) -> About:
         return About.FUNCTION_OUTPUT
     if newest.body["type"] == "mcp_approval_response":
         return About.APPROVAL
-    if any(part["type"] == "input_audio" for part in newest.body["content"]):
-        return About.SPEECH
-    return About.DIGITS if _DIGITS.search(newest.text) else About.TEXT
+    if _is_keys(newest):
+        return About.DIGITS
+    return About.SPEECH if any(part["type"] == "input_audio" for part in newest.body["content"]) else About.TEXT
 
 
 def _digits(text: str) -> str:
