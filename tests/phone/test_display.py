@@ -45,7 +45,6 @@ def test_a_turn_in_the_journals_words() -> None:
     lines = shown(
         {"journal": 1, "call_id": "c"},
         {"t": 1, "event": "SpeechStarted"},
-        {"t": 1, "command": "Discard", "reason": "nothing_active"},
         {"t": 2, "event": "SpeechStopped"},
         {"t": 2, "event": "TurnCommitted"},
         {"t": 2.15, "timer": "turn_end"},

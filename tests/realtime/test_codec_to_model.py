@@ -17,7 +17,6 @@ from trio_voice.core.commands import (
     AddText,
     AppendAudio,
     CancelResponse,
-    ClearInput,
     ClearPlayback,
     Command,
     CreateResponse,
@@ -35,7 +34,6 @@ referee: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 
 GOLDEN: list[tuple[Command, str]] = [
     (AppendAudio(2, b"\xff\x7f\x00"), '{"type":"input_audio_buffer.append","audio":"/38A"}'),
-    (ClearInput(2), '{"type":"input_audio_buffer.clear"}'),
     (
         CreateResponse(2, 7, Purpose.TURN),
         '{"type":"response.create","event_id":"create-7","response":{"metadata":{"request":"7","purpose":"turn"}}}',

@@ -83,8 +83,6 @@ def test_what_was_refused_is_shown_with_its_reason() -> None:
     read = lanes(
         {"t": 1.0, "event": "SpeechStarted", "item_id": "a"},
         {"t": 1.0, "command": "Discard", "reason": "greeting_lock"},
-        {"t": 2.0, "event": "SpeechStarted", "item_id": "b"},
-        {"t": 2.0, "command": "Discard", "reason": "nothing_active"},
         {"t": 3.0, "event": "ModelAudio", "item_id": "i"},
         {"t": 3.0, "command": "Discard", "reason": "cancelled_response"},
         {"t": 4.0, "command": "Refuse", "purpose": "turn", "reason": "response_active", "waits": True},

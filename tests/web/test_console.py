@@ -198,7 +198,7 @@ SILENT = frozenset(
     {
         *("CallerAudio", "ModelAudio", "AppendAudio", "PlayAudio"),  # single frames
         *("SendMark", "PlaybackMarked", "ItemAdded", "ModelAudioEnded", "ItemTruncated"),  # the wire's bookkeeping
-        *("OpenSession", "UpdateSession", "CloseSession", "ClearInput"),  # what came of them is told
+        *("OpenSession", "UpdateSession", "CloseSession"),  # what came of them is told
         *("RunTool", "ToolStarted", "SendToolResult", "AddText", "SendDigits", "ReportChange"),  # what they answer is told
     }
 )

@@ -45,12 +45,9 @@ class Refusal(Enum):
     ECHO = "echo"
     NO_SESSION = "no_session"
     STALE_SESSION = "stale_session"
-    STALE_TURN = "stale_turn"
     CANCELLED_RESPONSE = "cancelled_response"
     UNKNOWN_RESPONSE = "unknown_response"
     STALE_MARK = "stale_mark"
-    NOTHING_ACTIVE = "nothing_active"
-    CANCEL_IN_FLIGHT = "cancel_in_flight"
     PAST_RETURN = "past_return"
     DUPLICATE = "duplicate"
     TOO_SHORT = "too_short"
@@ -227,13 +224,6 @@ class SendToolResult(Command):
     def event_id(self) -> str:
         """The id of the wire event."""
         return f"tool-{self.tool_call_id}"
-
-
-@frozen
-class ClearInput(Command):
-    """Drop the caller's audio that the model has not committed yet."""
-
-    session: int
 
 
 # --- to the shell ------------------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ class Display:
             self._last_event = name
         if name == "ModelTranscript":
             self._agent_says(record, at_s)
-        elif name == "Discard" and self._last_event == "SpeechStarted" and record.get("reason") != "nothing_active":
+        elif name == "Discard" and self._last_event == "SpeechStarted":
             self._show(at_s, Shown("call", f"no barge-in: {str(record.get('reason')).replace('_', ' ')}"))
         elif (show := _JOURNAL.get(name)) and (shown := show(record)):
             self._show(at_s, shown)

@@ -252,8 +252,6 @@ def encode(command: c.Command) -> str:
     """
     if isinstance(command, c.AppendAudio):
         return '{"type":"input_audio_buffer.append","audio":"' + b2a_base64(command.audio, newline=False).decode("ascii") + '"}'
-    if isinstance(command, c.ClearInput):
-        return '{"type":"input_audio_buffer.clear"}'
     build = _BUILDERS.get(type(command))
     if build is None:
         raise LocalProtocolError(f"{type(command).__name__} is no command to a model's session")

@@ -430,7 +430,6 @@ _PERFORM: Mapping[type[c.Command], Callable[[CallRunner, Any], None]] = {
     c.DeleteItem: CallRunner._tell_model,
     c.AddText: CallRunner._tell_model,
     c.SendToolResult: CallRunner._tell_model,
-    c.ClearInput: CallRunner._tell_model,
     c.RunTool: CallRunner._run_tool,
     c.InterruptTools: CallRunner._interrupt_tools,
     c.Close: CallRunner._close,

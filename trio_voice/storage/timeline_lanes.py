@@ -18,7 +18,6 @@ BYTES_PER_S = 8000
 _DETAIL_CHARACTERS = 40
 ROUTINE_TIMERS = frozenset({"calibration", "media", "playback_end", "session_age"})
 """Deadlines that pass in every good call and tell a reader nothing."""
-_NOTHING_TO_CUT = "nothing_active"  # the beginning of any turn in a silence
 
 
 class Tone(Enum):
@@ -278,7 +277,7 @@ class _Reader:
         self.point(self.lanes.decisions, "clear", Tone.CUT)
 
     def discard(self, record: Fields) -> None:
-        if self._event == "SpeechStarted" and record.get("reason") != _NOTHING_TO_CUT:
+        if self._event == "SpeechStarted":
             self.point(self.lanes.decisions, f"no barge-in: {_words(record)}", Tone.REFUSED)
 
     def refuse(self, record: Fields) -> None:

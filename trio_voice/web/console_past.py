@@ -40,8 +40,6 @@ _FRAMES = ('"event":"CallerAudio"', '"event":"ModelAudio"', '"command":"AppendAu
 _NAMED_WITHIN = 60
 """A line's name is in its first characters."""
 _FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
-_NOTHING_TO_CUT = "nothing_active"
-"""The beginning of any turn in a silence: no decision that anybody looks for."""
 _T = TypeVar("_T")
 
 
@@ -169,7 +167,7 @@ class _Digesting:
         elif name == "SpeechStopped":
             self.stopped_t = _number(facts.get("t"))
         elif name == "Refuse" or (name == "Discard" and self.event == "SpeechStarted"):
-            self._refuse(str(facts.get("reason")))
+            self.refusals[str(facts.get("reason"))] += 1
         elif name == "Close":
             self.end_reason = str(facts.get("reason"))
         elif name == "CallerTranscribed":
@@ -183,10 +181,6 @@ class _Digesting:
         elif name in ("CreateResponse", "SpeechStarted"):
             self.was_cut = False
         self.counts[name] += 1
-
-    def _refuse(self, reason: str) -> None:
-        if reason != _NOTHING_TO_CUT:
-            self.refusals[reason] += 1
 
     def _keep(self, text: str) -> None:
         if text and self.characters < KEPT_WORDS:

@@ -16,12 +16,9 @@ export const REASONS = {
   echo: "probably the agent's own voice, heard back",
   no_session: "the model is not connected",
   stale_session: "from a session that serves no more",
-  stale_turn: "from a turn that is over",
   cancelled_response: "from a reply that was cancelled",
   unknown_response: "from a reply that is not known",
   stale_mark: "about audio that is not waited for",
-  nothing_active: "nothing was being said",
-  cancel_in_flight: "it is being cancelled already",
   past_return: "too late to be kept",
   duplicate: "told before",
   too_short: "too short to be a turn",
@@ -188,9 +185,8 @@ const TAKERS = {
     if (entry) entry.cutAt = 0;
   },
   Discard(story, line) {
-    // The beginning of any turn in a silence is no decision that anybody looks for.
     const what = REFUSED[story.event];
-    if (what && line.reason !== "nothing_active") story.refuse(line.t, what, line.reason);
+    if (what) story.refuse(line.t, what, line.reason);
   },
   Refuse(story, line) {
     story.refuse(line.t, `no reply now (${words(line.purpose)})`, line.reason, line.waits ? "; it is made later" : "");
