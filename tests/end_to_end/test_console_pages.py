@@ -125,6 +125,14 @@ async def test_the_start_page_lets_in_who_has_the_token(tmp_path: Path) -> None:
         await page.wait_for("document.getElementById('sign-in') !== null")
 
 
+async def speak(call: LiveCall) -> None:
+    """The caller speaks, frame by frame."""
+    journal = JournalWriter()
+    while True:
+        call.measure(journal.event(call.duration_s, CallerAudio(bytes(160), -33.0)))
+        await trio.sleep(0.02)
+
+
 async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_replayed(tmp_path: Path) -> None:
     async with (
         desk(tmp_path) as server,
@@ -133,8 +141,10 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
     ):
         await page.wait_for("document.querySelector('.call-card') !== null")
         meters = "[...document.querySelectorAll('main .meter')].map((each) => each.getAttribute('aria-valuetext')).join()"
-        server.call.measure(JournalWriter().event(server.call.duration_s, CallerAudio(bytes(160), -33.0)))
-        await page.wait_for(f"{meters} === '-33 dBFS,silent'", 0.9)
+        async with trio.open_nursery() as caller:
+            caller.start_soon(speak, server.call)
+            await page.wait_for(f"{meters} === '-33 dBFS,silent'")
+            caller.cancel_scope.cancel()
         await page.press("Tab")
         assert await page.evaluate("document.activeElement.textContent") == "Skip to the page"
 
