@@ -21,7 +21,7 @@ import msgspec
 import trio
 from attrs import define, field
 
-from bench.stamps import age_ms, stamp
+from bench.stamps import ANCILLARY_BYTES, age_ms, arrival_ns, stamp, tell_arrivals
 
 FRAME_S = 0.02
 FRAME_BYTES = 160
@@ -41,6 +41,7 @@ _UPGRADE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_READ_BYTES = 65536
 _STEP_S = 0.001
 """The frames of one millisecond are sent together."""
 _MEDIA = (
@@ -118,6 +119,7 @@ class LoadCaller:
     _hanging_up: bool = field(default=False, init=False)
     _stream_sid: bytes = field(init=False)
     _buffer: bytearray = field(factory=bytearray, init=False)
+    _arrived_ns: int = field(default=0, init=False)
     _unsent: bytes = field(default=b"", init=False)
     _frames: int = field(default=0, init=False)
     _playing_until: float = field(default=0.0, init=False)
@@ -209,6 +211,7 @@ class LoadCaller:
         return out
 
     async def _listen(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        tell_arrivals(stream.socket)
         while True:
             for opcode, payload in server_frames(self._buffer):
                 if opcode == _CLOSE:
@@ -218,12 +221,13 @@ class LoadCaller:
                 elif opcode == _TEXT:
                     self._hear(payload)
             try:
-                data = await stream.receive_some()
-            except trio.BrokenResourceError:
-                data = b""
+                data, ancillary, _, _ = await stream.socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
+            except OSError:
+                data, ancillary = b"", []
             if not data:
                 self._ended(scope)
                 return
+            self._arrived_ns = arrival_ns(ancillary)
             self._buffer += data
 
     def _ended(self, scope: trio.CancelScope) -> None:
@@ -240,7 +244,7 @@ class LoadCaller:
                 self.totals.heard_bytes += len(audio)
                 self._heard_something = True
                 self._playing_until = max(self._playing_until, now) + len(audio) / 8000
-                age = age_ms(audio)
+                age = age_ms(audio, self._arrived_ns)
                 if age is not None:
                     self.totals.down_ms.append(age)
             case "mark":

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import trio
 
+from bench.gathering import Gathering, send_at_once
 from bench.stamps import age_ms, number, stamp
 from trio_voice.realtime_server import connection, session
 from trio_voice.realtime_server.events import Output, SendEvent
@@ -31,6 +32,7 @@ class Seen:
     """What passed the door."""
 
     def __init__(self) -> None:
+        self.gathering = Gathering()
         self.frames = 0
         self.up_ms: list[float] = []
         self.up_at_s: list[float] = []
@@ -55,7 +57,7 @@ class Seen:
         """A client event came in."""
         if isinstance(message, str) and "conversation.item.truncate" in message:
             event = msgspec.json.decode(message)
-            self.truncated.append((self.callers.get(session, -1), time.monotonic(), event["audio_end_ms"]))
+            self.truncated.append((self.callers.get(session, -1), self.gathering.arrived_ns / 1e9, event["audio_end_ms"]))
         if isinstance(message, str) and "input_audio_buffer.append" in message[:60]:
             begin = message.index('"audio":"') + 9
             audio = a2b_base64(message[begin : message.index('"', begin)])
@@ -64,10 +66,10 @@ class Seen:
                 self._frame(audio[at : at + FRAME_BYTES], session)
 
     def _frame(self, audio: bytes, session: int) -> None:
-        age = age_ms(audio)
+        age = age_ms(audio, self.gathering.arrived_ns)
         if age is not None:
             self.up_ms.append(age)
-            self.up_at_s.append(time.monotonic())
+            self.up_at_s.append(self.gathering.arrived_ns / 1e9)
             if session not in self.callers:
                 self.callers[session] = number(audio)
 
@@ -95,9 +97,15 @@ def put_a_stopwatch_at_the_door() -> Seen:
         if isinstance(output, SendEvent):
             seen.server_event(output.event, id(self.session))
         perform(self, output)
+        if isinstance(output, SendEvent):
+            send_at_once(self)
+
+    async def gathered_read(self: connection.Connection) -> None:
+        await seen.gathering.read(self)
 
     setattr(session.Session, "receive", stopped_receive)  # noqa: B010 - a probe, which mypy need not believe in
     setattr(connection.Connection, "_perform", stopped_perform)  # noqa: B010 - as above
+    setattr(connection.Connection, "_read", gathered_read)  # noqa: B010 - as above
     return seen
 
 
@@ -108,6 +116,7 @@ async def main() -> None:
         url = await nursery.start(lambda task_status: serve_model(settings, task_status=task_status))
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
+        nursery.start_soon(seen.gathering.run)
         nursery.start_soon(seen.watch_lateness)
         gc.freeze()
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
