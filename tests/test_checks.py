@@ -6,6 +6,7 @@ import errno
 import resource
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -23,10 +24,11 @@ from trio_voice import checks as module
 from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
 from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
+from trio_voice.recording.settings import RecordingSettings
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
 from trio_voice.records.settings import RecordsSettings
-from trio_voice.sections import ServerSettings
+from trio_voice.sections import ModelSettings, ServerSettings, VoiceEngine
 from trio_voice.server.websocket import ConnectFailed, SocketClosed
 
 TWILIO = Credentials(twilio_account_sid="AC" + "0" * 28 + "abcd", twilio_auth_tokens=("the-auth-token",))
@@ -34,10 +36,18 @@ Answers = Callable[[httpx2.Request], httpx2.Response]
 
 
 def settings(
-    folder: Path = Path("/"), *, access: str | None = None, credentials: Credentials | None = None, **server: Any
+    folder: Path = Path("/"),
+    *,
+    access: str | None = None,
+    credentials: Credentials | None = None,
+    recording: RecordingSettings | None = None,
+    model: ModelSettings | None = None,
+    **server: Any,
 ) -> Settings:
     return Settings(
         server=ServerSettings(calls_folder=folder, **server),
+        model=model or ModelSettings(voice=VoiceEngine.TONES),
+        recording=recording or RecordingSettings(),
         access=ModelAccess(base_url=access, api_key="sk-the-key"),
         credentials=credentials or Credentials(),
     )
@@ -59,7 +69,8 @@ def healthy(request: httpx2.Request) -> httpx2.Response:
 async def test_with_the_defaults_nothing_is_wrong(tmp_path: Path) -> None:
     findings = await checks(settings(tmp_path / "new" / "calls", port=0)).run()
     assert [finding.topic for finding in findings] == [
-        "settings", "calls folder", "disk", "records", "port", "open files", "entrance", "model", "public URL", "Twilio", "clock",
+        "settings", "calls folder", "disk", "records", "recordings", "port", "open files", "entrance", "model", "public URL",
+        "Twilio", "traces", "clock",
     ]  # fmt: skip
     assert {finding.verdict for finding in findings} == {Verdict.OK, Verdict.NOTE}
     assert exit_code(findings) == 0
@@ -154,6 +165,53 @@ async def test_records_that_do_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert found == Finding("records", Verdict.WRONG, f"{tmp_path}/calls.db does not answer; {module._CALLS_WAIT}")
 
 
+async def test_recordings_that_are_not_wanted_or_can_be_made(tmp_path: Path) -> None:
+    found = await checks(settings(tmp_path)).recordings()
+    assert found == Finding("recordings", Verdict.OK, "none (recording.enabled = true records calls)")
+    folder = tmp_path / "new"
+    found = await checks(settings(folder, recording=RecordingSettings(enabled=True))).recordings()
+    assert found == Finding("recordings", Verdict.OK, f"{folder}/{{call_id}}/recording.wav")
+    assert not await trio.Path(folder).exists()
+
+
+async def test_recordings_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    recording = RecordingSettings(enabled=True, folder=tmp_path / "file" / "recordings")
+    found = await checks(settings(tmp_path, recording=recording)).recordings()
+    assert found.verdict is Verdict.WRONG
+    assert found.text == f"{tmp_path / 'file'} cannot be written by this user; give another with recording.folder"
+
+
+@pytest.mark.parametrize(
+    ("recording", "says"),
+    [
+        (RecordingSettings(pictures=True), "recording.pictures needs matplotlib; install it with: "),
+        (RecordingSettings(enabled=True, s3_url="s3://my-bucket"), "recording.s3_url needs boto3; install it with: "),
+    ],
+)
+async def test_what_recordings_need_and_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recording: RecordingSettings, says: str
+) -> None:
+    monkeypatch.setattr("trio_voice.recording.pictures.find_spec", lambda _: None)
+    monkeypatch.setattr("trio_voice.recording.uploads.find_spec", lambda _: None)
+    found = await checks(settings(tmp_path, recording=recording)).recordings()
+    assert (found.verdict, found.text.startswith(says)) == (Verdict.WRONG, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict", "says"),
+    [
+        (lambda _: httpx2.Response(403), Verdict.OK, "uploaded to s3://my-bucket"),
+        (nobody, Verdict.WRONG, "https://s3.example cannot be reached (nobody there); check recording.s3_endpoint"),
+    ],
+)
+async def test_the_store_of_a_bucket(tmp_path: Path, answers: Answers, verdict: Verdict, says: str) -> None:
+    pytest.importorskip("boto3", reason="the extra `s3` is not installed")
+    recording = RecordingSettings(enabled=True, s3_url="s3://my-bucket", s3_endpoint="https://s3.example")
+    found = await checks(settings(tmp_path, recording=recording), answers).recordings()
+    assert (found.verdict, says in found.text) == (verdict, True)
+
+
 async def test_a_host_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(*_: object, **__: object) -> list[object]:
         raise errors.pop()
@@ -228,6 +286,17 @@ async def test_the_model_and_its_key(
     assert "sk-the-key" not in found.text
 
 
+async def test_the_embedded_model_is_started_and_ended() -> None:
+    found = await checks(settings(model=ModelSettings(voice=VoiceEngine.TONES))).model()
+    assert found.verdict is Verdict.OK
+    assert found.text == "embedded: no key and no network needed; tones stand for speech, as the settings ask"
+
+
+async def test_an_embedded_model_that_would_not_start(tmp_path: Path) -> None:
+    found = await checks(settings(model=ModelSettings(script=tmp_path / "nowhere.toml"))).model()
+    assert (found.verdict, "nowhere.toml: cannot be read" in found.text) == (Verdict.WRONG, True)
+
+
 # --- carriers ----------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +340,19 @@ async def test_the_twilio_account(credentials: Credentials, status: int, verdict
     if credentials is TWILIO:
         assert asked[0].headers["authorization"].startswith("Basic ")
         assert asked[0].url.path == f"/2010-04-01/Accounts/{TWILIO.twilio_account_sid}.json"
+
+
+async def test_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await checks(settings()).traces()).text == "none (server.traces_url sends them)"
+    url = "http://traces.example/v1/traces"
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra `traces` is not installed")
+    found = await checks(settings(traces_url=url), lambda _: httpx2.Response(405)).traces()
+    assert found == Finding("traces", Verdict.OK, f"something answers at {url}")
+    found = await checks(settings(traces_url=url)).traces()
+    assert found == Finding("traces", Verdict.WRONG, f"{url} cannot be reached (nobody there); until then traces are lost")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
+    found = await checks(settings(traces_url=url)).traces()
+    assert (found.verdict, "needs OpenTelemetry; install it with: " in found.text) == (Verdict.WRONG, True)
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,25 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from pathlib import Path
 
 import httpx2
 import trio
 from attrs import define, field, frozen
 
 from trio_voice.config import Settings
+from trio_voice.embedded_model import start_embedded_model
 from trio_voice.entrance import media_access
 from trio_voice.entrance import warnings as entrance_warnings
 from trio_voice.errors import ConfigError, UserError
-from trio_voice.keeping import records_address, records_in_words
+from trio_voice.keeping import recordings_folder, recordings_in_words, records_address, records_in_words
 from trio_voice.realtime.providers import session_url, upgrade_headers
+from trio_voice.realtime_server.server import first_user_error
+from trio_voice.recording.pictures import check_pictures
+from trio_voice.recording.uploads import check_uploads
 from trio_voice.server.admission import MediaAccess
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, open_websocket
+from trio_voice.tracing import check_traces
 
 NETWORK_LIMIT_S = 8.0
 CLOCK_LIMIT_S = 30.0
@@ -71,8 +77,8 @@ class Checks:
         """Make them all; those that need the network at the same time."""
         findings: dict[int, Finding] = {}
         checks = (
-            self.settings_file, self.calls_folder, self.disk, self.records, self.port, self.open_files, self.entrance, self.model,
-            self.public_url, self.twilio,
+            self.settings_file, self.calls_folder, self.disk, self.records, self.recordings, self.port, self.open_files,
+            self.entrance, self.model, self.public_url, self.twilio, self.traces,
         )  # fmt: skip
 
         async def make(number: int, check: Callable[[], Awaitable[Finding]]) -> None:
@@ -94,13 +100,10 @@ class Checks:
     async def calls_folder(self) -> Finding:
         """Whether calls can be kept."""
         folder = self.settings.server.calls_folder
-        existing = folder
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        if (obstacle := _obstacle(folder)) is None:
             return Finding("calls folder", Verdict.OK, f"{folder} can be written")
         return Finding(
-            "calls folder", Verdict.WRONG, f"{existing} cannot be written by this user; give another with server.calls_folder"
+            "calls folder", Verdict.WRONG, f"{obstacle} cannot be written by this user; give another with server.calls_folder"
         )
 
     async def disk(self) -> Finding:
@@ -141,6 +144,26 @@ class Checks:
         finally:
             database.close()
         return Finding("records", Verdict.OK, f"{database.address} can be read")
+
+    async def recordings(self) -> Finding:
+        """Whether recordings and pictures can be made, and the bucket's store be reached. Nothing is uploaded."""
+        recording, folder = self.settings.recording, recordings_folder(self.settings)
+        try:
+            if recording.pictures:
+                check_pictures()
+            if recording.enabled and recording.s3_url is not None:
+                check_uploads()
+        except ConfigError as error:
+            return Finding("recordings", Verdict.WRONG, str(error))
+        if recording.enabled and (obstacle := _obstacle(folder)) is not None:
+            text = f"{obstacle} cannot be written by this user; give another with recording.folder"
+            return Finding("recordings", Verdict.WRONG, text)
+        if recording.enabled and recording.s3_endpoint is not None:
+            answer = await self._fetch(recording.s3_endpoint)
+            if isinstance(answer, str):
+                text = f"{recording.s3_endpoint} cannot be reached ({answer}); check recording.s3_endpoint and the network"
+                return Finding("recordings", Verdict.WRONG, text)
+        return Finding("recordings", Verdict.OK, recordings_in_words(self.settings))
 
     async def port(self) -> Finding:
         """Whether the server can listen, or does so already."""
@@ -193,10 +216,10 @@ class Checks:
     # --- others
 
     async def model(self) -> Finding:
-        """Whether the model opens a session with our key."""
+        """Whether the model opens a session with our key; the embedded one is started and ended."""
         access, name = self.settings.access, self.settings.model.name
         if access.base_url is None:
-            return Finding("model", Verdict.OK, "embedded: no key and no network needed")
+            return await self._embedded_model()
         url = session_url(access.base_url, name)
         with trio.move_on_after(NETWORK_LIMIT_S):
             try:
@@ -215,6 +238,19 @@ class Checks:
         return Finding(
             "model", Verdict.WRONG, f"{name} said nothing within {NETWORK_LIMIT_S:g} s; check model.url and the network"
         )
+
+    async def _embedded_model(self) -> Finding:
+        voice: list[str] = []
+        problem: UserError | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                await start_embedded_model(nursery, self.settings.model, voice.append)
+                nursery.cancel_scope.cancel()
+        except* UserError as group:
+            problem = first_user_error(group)
+        if problem is not None:
+            return Finding("model", Verdict.WRONG, str(problem))
+        return Finding("model", Verdict.OK, f"embedded: no key and no network needed; {voice[0]}")
 
     async def public_url(self) -> Finding:
         """Whether the world reaches this server, as far as this machine can tell."""
@@ -249,6 +285,20 @@ class Checks:
             return Finding("Twilio", Verdict.WRONG, "Twilio refuses the account or its token; copy both again from its console")
         return Finding("Twilio", Verdict.WRONG, f"Twilio answers with HTTP status {answer.status_code}; try again later")
 
+    async def traces(self) -> Finding:
+        """Whether a collector listens where traces go."""
+        url = self.settings.server.traces_url
+        if url is None:
+            return Finding("traces", Verdict.OK, "none (server.traces_url sends them)")
+        try:
+            check_traces()
+        except UserError as error:
+            return Finding("traces", Verdict.WRONG, str(error))
+        answer = await self._fetch(url)
+        if isinstance(answer, str):
+            return Finding("traces", Verdict.WRONG, f"{url} cannot be reached ({answer}); until then traces are lost")
+        return Finding("traces", Verdict.OK, f"something answers at {url}")
+
     def clock(self) -> Finding:
         """Whether this machine's clock agrees with those that have answered."""
         differences = []
@@ -276,6 +326,13 @@ class Checks:
                 self._dates.append(date)
             return answer
         return f"no answer within {NETWORK_LIMIT_S:g} s"
+
+
+def _obstacle(folder: Path) -> Path | None:
+    """What keeps a folder from being made and written: itself, or the nearest one above it that is there. None: nothing."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return None if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) else folder
 
 
 def exit_code(findings: list[Finding]) -> int:

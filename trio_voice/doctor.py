@@ -13,6 +13,9 @@ import trio
 from trio_voice.agent_file import load_agent
 from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
 from trio_voice.config import Settings, load_settings
+from trio_voice.entrance import log_redaction
+from trio_voice.logs import set_up_logging
+from trio_voice.sections import LogFormat, LogLevel
 
 
 @click.command("doctor")
@@ -23,14 +26,15 @@ from trio_voice.config import Settings, load_settings
 def doctor(agent: str | None, file: Path | None, assignments: tuple[str, ...], is_json: bool) -> None:
     """Look whether calls would be answered with these settings, and say what to do where not.
 
-    It looks at the settings, the calls folder, the disk, the port, the limit of open files, the model and its key, the public
-    address, the Twilio account and the clock. Nothing is changed, and no call is placed; a session with the model is opened and
-    closed.
+    It looks at the settings, the calls folder, the disk, the records, the recordings, the port, the limit of open files, who may
+    call, the model and its key, the public address, the Twilio account, the traces and the clock. Nothing is changed, and no call
+    is placed; the embedded model is started and ended, with another a session is opened and closed.
 
     Exit code 0: nothing is wrong. 1: something is. 2: the settings cannot be read.
     """
     loaded = None if agent is None else load_agent(agent)
     settings = load_settings(file=file, environ=os.environ, assignments=assignments, loaded=loaded)
+    set_up_logging(LogFormat.CONSOLE, LogLevel.WARNING, redact=log_redaction(settings))
     findings = trio.run(_look, settings)
     click.echo(json.dumps(as_facts(findings), indent=2) if is_json else _in_words(findings))
     raise click.exceptions.Exit(exit_code(findings))

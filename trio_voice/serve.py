@@ -22,16 +22,13 @@ from trio_voice.assembly import Ground, assemble
 from trio_voice.banner import addresses, banner
 from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
+from trio_voice.embedded_model import start_embedded_model
 from trio_voice.entrance import log_redaction
-from trio_voice.errors import UserError
 from trio_voice.keeping import keeping
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import model_in_words
-from trio_voice.realtime_server.script import default_script, read_script
-from trio_voice.realtime_server.server import ModelServerSettings, serve_model
-from trio_voice.realtime_server.voice import VoiceSettings
 from trio_voice.run_file import make_calls_folder, run_file
-from trio_voice.sections import LogFormat, LogLevel, ModelSettings, ServerSettings, VoiceEngine
+from trio_voice.sections import LogFormat, LogLevel, ServerSettings, VoiceEngine
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners
 from trio_voice.server.front_door import serve as serve_connections
@@ -43,7 +40,6 @@ from trio_voice.workers import Order, Wanted, Workers
 
 log = structlog.get_logger(__name__)
 
-MODEL_START_LIMIT_S = 20.0
 OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
@@ -144,7 +140,7 @@ async def run_server(
     ):
         voice: list[str] = []
         base_url = settings.access.base_url or (order.model_url if order is not None else None)
-        base_url = base_url or await _start_model(nursery, settings.model, voice.append)
+        base_url = base_url or await start_embedded_model(nursery, settings.model, voice.append)
         own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
         about = _about(settings, media_urls)
         token = order.token if order is not None else the_token(settings)
@@ -186,7 +182,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
     ):
         own_url, media_urls = addresses(server, port)
         async with trio.open_nursery() as nursery:
-            own_model = None if settings.access.base_url else await _start_model(nursery, settings.model, voice.append)
+            own_model = None if settings.access.base_url else await start_embedded_model(nursery, settings.model, voice.append)
 
             def order(number: int, ready: int) -> Order:
                 return Order(number=number, wanted=wanted, port=port, token=token, model_url=own_model, ready=ready)
@@ -273,16 +269,3 @@ async def _listening(server: ServerSettings, order: Order | None) -> AsyncIterat
     finally:
         for listener in listeners:
             listener.socket.close()
-
-
-async def _start_model(nursery: trio.Nursery, model: ModelSettings, tell_voice: Say) -> str:
-    """Start the embedded Realtime server and return its URL; `tell_voice` is told what speaks."""
-    script = default_script() if model.script is None else read_script(model.script)
-    with trio.move_on_after(MODEL_START_LIMIT_S):
-        # Nobody but our own calls has business with it: no /control/.
-        settings = ModelServerSettings(control=False, script=script, voice=VoiceSettings(engine=model.voice.value))
-        url: str = await nursery.start(partial(serve_model, settings, tell_voice=tell_voice))
-        return url
-    raise UserError(
-        f"the embedded model did not start within {MODEL_START_LIMIT_S:g} s; see the log lines above, or use another (--model)"
-    )

@@ -49,7 +49,7 @@ def test_what_is_wrong_is_said_without_what_was_given(text: str, problem: str) -
 
 def test_a_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'trio-voice\[postgres\]'"):
+    with pytest.raises(ConfigError, match=r"; install it with: .* -m pip install 'psycopg\[binary\]'$"):
         read_address("postgresql://db/calls")
 
 

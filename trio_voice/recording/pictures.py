@@ -14,7 +14,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from trio_voice.errors import ConfigError
+from trio_voice.errors import ConfigError, how_to_install
 from trio_voice.server.directory import LiveCall
 
 log = structlog.get_logger(__name__)
@@ -71,11 +71,16 @@ class Pictures:
         self._send.close()
 
 
+def check_pictures() -> None:
+    """Look whether what pictures take is installed. Raises ConfigError."""
+    if find_spec("matplotlib") is None:
+        raise ConfigError(f"recording.pictures needs matplotlib; install it with: {how_to_install('matplotlib')}")
+
+
 @asynccontextmanager
 async def pictures_of_calls() -> AsyncIterator[Pictures]:
     """Draw calls for the time of the block, and a little longer. Raises ConfigError when matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        raise ConfigError("recording.pictures needs matplotlib: pip install 'trio-voice[pictures]', or set it to false")
+    check_pictures()
     pictures = Pictures()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pictures.run)

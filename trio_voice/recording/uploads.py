@@ -180,11 +180,16 @@ class Uploads:
         return sorted(old), fresh
 
 
+def check_uploads() -> None:
+    """Look whether what uploads take is installed. Raises ConfigError."""
+    if find_spec("boto3") is None:
+        raise ConfigError(f"recording.s3_url needs boto3; install it with: {how_to_install('boto3')}")
+
+
 @asynccontextmanager
 async def uploads_to(url: str, folder: Path, settings: RecordingSettings) -> AsyncIterator[Uploads]:
     """Upload recordings for the time of the block, and a little longer. Raises ConfigError when boto3 is not installed."""
-    if find_spec("boto3") is None:
-        raise ConfigError(f"recording.s3_url needs boto3; install it with: {how_to_install('boto3')}")
+    check_uploads()
     bucket = Bucket(*bucket_and_prefix(url), endpoint=settings.s3_endpoint)
     async with trio.open_nursery() as nursery:
         uploads = Uploads(settings, folder, bucket, nursery)

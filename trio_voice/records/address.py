@@ -10,7 +10,7 @@ from attrs import field, frozen
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from trio_voice.errors import ConfigError
+from trio_voice.errors import ConfigError, how_to_install
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql+psycopg"
 _POSTGRESQL_NAMES = frozenset({"postgresql", "postgres", POSTGRESQL})
@@ -64,5 +64,6 @@ def read_address(text: str) -> Address:
     if url.drivername not in _POSTGRESQL_NAMES:
         raise ConfigError(f"records.url names a database ({url.drivername}) that is not known here; it looks like {_EXAMPLES}")
     if find_spec("psycopg") is None:
-        raise ConfigError("records.url names PostgreSQL, whose driver is not installed: pip install 'trio-voice[postgres]'")
+        how = how_to_install("psycopg[binary]")
+        raise ConfigError(f"records.url names PostgreSQL, whose driver is not installed; install it with: {how}")
     return Address(url.set(drivername=POSTGRESQL))
