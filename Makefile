@@ -12,11 +12,13 @@ IN_VENV = $(VENV)/bin/python
 EXAMPLE_SCRIPT = $(if $(OPENAI_API_KEY),,--script examples/scripts/$(EXAMPLE).toml)
 EXAMPLE_ARGS = $(if $(EXAMPLE),examples/$(EXAMPLE).py $(EXAMPLE_SCRIPT) --set model.transcription_model=gpt-4o-mini-transcribe)
 
-.PHONY: help run call replay model speech test prove bench lint types clean for-run for-dev
+.PHONY: help run call replay model speech test prove bench lint types audit clean for-run for-dev
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'ARGS="..." goes to the program (make run ARGS=--help); EXAMPLE=receptionist runs an agent of examples/;'
+	@echo 'PYTHON=python3.13 VENV=.venv313 choose an interpreter and its environment.'
 
 run: for-run ## answer calls on http://127.0.0.1:8080 (with OPENAI_API_KEY set: with OpenAI's model)
 	@$(IN_VENV) -m trio_voice serve $(EXAMPLE_ARGS) $(ARGS)
@@ -48,6 +50,9 @@ lint: for-dev ## check style
 
 types: for-dev ## check types
 	@$(IN_VENV) -m mypy
+
+audit: for-dev ## ask a vulnerability service (OSV) about the dependencies
+	@scripts/audit $(VENV) $(ARGS)
 
 clean: ## remove the environment and the caches; the calls stay
 	@rm -rf $(VENV) $(VENV)-install.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
