@@ -9,8 +9,8 @@ from trio_voice.realtime_server.script import parse_script
 USER_TEXT = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "When?"}]}
 
 
-def declared(**tool: Any) -> Wire:
-    wire = connect(parse_script(MCP, "test"))
+def declared(script: str = MCP, **tool: Any) -> Wire:
+    wire = connect(parse_script(script, "test"))
     tools = [{"type": "mcp", "server_label": "calendar", "server_url": "https://calendar.example", **tool}]
     wire.send("session.update", session={"type": "realtime", "tools": tools}).wait(0.1)
     return wire
@@ -53,6 +53,22 @@ def test_a_call_without_approval_is_made_by_the_server() -> None:
     ]
     assert events[-1]["item"]["output"] == "ten o'clock"
     assert "response_id" not in events[kinds.index("response.mcp_call.completed")]
+
+
+def test_a_call_that_fails_says_how() -> None:
+    script = MCP.replace('output = "ten o\'clock"', 'error = "the calendar is closed"')
+    wire = declared(script, require_approval="never")
+    wire.send("conversation.item.create", item=USER_TEXT).take()
+    wire.send("response.create").wait(9.0)
+    events = wire.take()
+    kinds = [event["type"] for event in events]
+    assert "response.mcp_call.failed" in kinds
+    assert "response.mcp_call.completed" not in kinds
+    (call,) = [
+        event["item"] for event in events if event["type"] == "response.output_item.done" and "server_label" in event["item"]
+    ]
+    assert call["output"] is None
+    assert call["error"] == {"type": "protocol_error", "code": -32000, "message": "the calendar is closed"}
 
 
 def test_a_call_with_approval_waits_for_it() -> None:

@@ -64,6 +64,23 @@ def test_a_cancel_while_the_words_are_awaited() -> None:
     assert said(wire.wait(9.0)) == ["a table"]  # the transcript comes; the response is over
 
 
+def test_a_turn_whose_words_come_after_the_next_turn_is_still_itself() -> None:
+    script = "[[rule]]\nsay = 'Yes.'\n[[heard]]\nturn = 1\ntranscript = 'one'\n[[heard]]\nturn = 2\ntranscript = 'two'"
+    thinking = ScriptedThinking(parse_script(script, "test"))
+    wire = Wire(Session("gpt-realtime", thinking, Behaviour(), random.Random(1), recognises=True))
+    wire.perform(wire.session.open(0.0, 0.0))
+    audio_input = {"format": {"type": "audio/pcmu"}, "transcription": {"model": "whisper-1"}, "turn_detection": None}
+    wire.send("session.update", session={"type": "realtime", "audio": {"input": audio_input}})
+    for _ in range(2):
+        wire.append(caller_ulaw()).send("input_audio_buffer.commit")
+    first, second = [output.item_id for output in wire.others if isinstance(output, Recognise)]
+    for item_id in (second, first):  # neither could be told
+        wire.perform(wire.session.recognised(item_id, "", wire.now))
+    wire.wait(2.0)
+    told = {event["item_id"]: event["transcript"] for event in wire.take() if event["type"].endswith("transcription.completed")}
+    assert told == {first: "one", second: "two"}
+
+
 async def test_a_full_queue_understands_nothing(autojump_clock: trio.testing.MockClock) -> None:
     queue_in, queue_out = trio.open_memory_channel[recogniser._Turn](MOST_QUEUED)
     asker = Recogniser(queue_in)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_voice.realtime_server import errors_on_the_wire as errors
 from trio_voice.realtime_server.agenda import Agenda
@@ -36,6 +36,14 @@ from trio_voice.realtime_server.turn_taking import TurnTaking
 
 BUFFER_LIMIT_BYTES = 64 * 1024 * 1024
 RECOGNITION_TIMEOUT_S = 3.0
+
+
+@frozen
+class _Listening:
+    """Somebody is recognising the caller's turn of this number, and may take until then."""
+
+    turn: int
+    until: float
 
 
 @define
@@ -65,7 +73,7 @@ class Session:
     _owed: bool = field(default=False, init=False)  # a turn's answer waits for the active response (a switch)
     _late_acks: list[Callable[[], None]] = field(factory=list, init=False)
     _responses_ended: int = field(default=0, init=False)
-    _listening: dict[str, float] = field(factory=dict, init=False)  # turns being recognised: item, and until when
+    _listening: dict[str, _Listening] = field(factory=dict, init=False)  # to turns that are being recognised, by item
     _turn_count: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -133,11 +141,11 @@ class Session:
     def next_deadline(self) -> float:
         """Return when `handle_timer` wants to be called."""
         at = min(self._responses.next_deadline(), self._agenda.next_deadline(), self._expires_at)
-        return min(at, *self._listening.values()) if self._listening else at
+        return min(at, *(each.until for each in self._listening.values())) if self._listening else at
 
     def handle_timer(self, now: float) -> list[Output]:
         """Do what is due."""
-        for item_id in [each for each, until in self._listening.items() if now >= until]:
+        for item_id in [item_id for item_id, each in self._listening.items() if now >= each.until]:
             self._end_listening(item_id, "", now)
         self._agenda.run_due(now)
         self._responses.advance(now)
@@ -215,24 +223,25 @@ class Session:
     def _turn_committed(self, item: Item, now: float) -> None:
         self._turn_count += 1
         if self.recognises and item.audio:
-            self._listening[item.id] = now + RECOGNITION_TIMEOUT_S
+            self._listening[item.id] = _Listening(self._turn_count, now + RECOGNITION_TIMEOUT_S)
             self._responses.unheard.add(item.id)
             self._sink.do(Recognise(item.id, to_pcm16_8khz(bytes(item.audio), self._turns.audio.format)))
         else:
-            self._transcribe(item, "", now)
+            self._transcribe(item, self._turn_count, "", now)
 
     def _end_listening(self, item_id: str, text: str, now: float) -> None:
-        if self._listening.pop(item_id, None) is None:
+        listening = self._listening.pop(item_id, None)
+        if listening is None:
             return
         self._responses.unheard.discard(item_id)
         item = self._conversation.find(item_id)
         if item is not None:
-            self._transcribe(item, text, now)
+            self._transcribe(item, listening.turn, text, now)
         self._responses.think(now)
 
-    def _transcribe(self, item: Item, recognised: str, now: float) -> None:
+    def _transcribe(self, item: Item, turn: int, recognised: str, now: float) -> None:
         """Let the transcript follow, if the session wants one: of what was recognised, else of what the script says."""
-        heard = self.thinking.heard(self._turn_count, item.spoken_ms)
+        heard = self.thinking.heard(turn, item.spoken_ms)
         if recognised:
             heard = Heard(recognised, heard.fails)
         if heard.words_known:
