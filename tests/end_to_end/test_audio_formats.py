@@ -62,7 +62,8 @@ async def test_a_conversation_with_a_barge_in_in_each_audio_format(
     assert truncate["t"] == clear["t"]
     (cleared,) = [event.at_s for event in call.carrier.events if event.what is Happening.CLEARED]
     began = [event.at_s for event in call.carrier.events if event.what is Happening.AGENT_HEARD and event.at_s < cleared][-1]
-    assert abs(truncate["heard_ms"] - (cleared - began) * 1000) <= 80  # two clocks, four times as fast as the world's
+    late_ms = call.lag_max_s * 1000  # of this machine, four times as fast as the world's
+    assert abs(truncate["heard_ms"] - (cleared - began) * 1000) <= 80 + late_ms
     assert len(named(lines, "ItemTruncated")) == 1  # the model has as much of the item
 
 

@@ -15,7 +15,7 @@ import trio
 from attrs import define, evolve, field
 from trio.testing import MockClock
 
-from tests.end_to_end.world import SCRIPT, sentence
+from tests.end_to_end.world import BRIEF, sentence
 from trio_voice.agent.agent import Agent
 from trio_voice.config import ModelAccess, Settings
 from trio_voice.credentials import Credentials
@@ -79,7 +79,7 @@ class Twilio:
 async def server(calls_folder: Path, twilio: Twilio) -> AsyncIterator[str]:
     """A server of its own, with a model and a Twilio; its address on this machine."""
     async with trio.open_nursery() as nursery:
-        model = ModelServerSettings(port=0, script=parse_script(SCRIPT, "the test's script"), seed=1)
+        model = ModelServerSettings(port=0, script=parse_script(BRIEF, "the test's script"), seed=1)
         model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, twilio.answer, [listener])

@@ -29,7 +29,7 @@ from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import open_listeners, serve
 from trio_voice.server.model import ModelEndpoint
 
-SCRIPT = """
+_SCRIPT = """
 name = "short answers"
 [[rule]]
 when = { instructions = "goodbye" }
@@ -39,13 +39,17 @@ when = { about = "nothing" }
 say = "Hello."
 [[rule]]
 when = { turn = 1 }
-say = "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen."
+say = "LONG"
 [[rule]]
 when = { turn = 2 }
 say = "Good."
 [[rule]]
 parts = [{ say = "Goodbye." }, { call = "hang_up", arguments = { reason = "done" } }]
 """
+LONG = "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen."
+SCRIPT = _SCRIPT.replace("LONG", LONG)
+BRIEF = _SCRIPT.replace("LONG", "Of course.")
+"""For calls in which nobody interrupts the first answer."""
 
 
 def sentence(seconds: float = 1.5, seed: int = 1) -> Speech:
