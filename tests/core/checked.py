@@ -42,6 +42,10 @@ _LEADS_OUT = {
     ResponseState.CANCELLING: frozenset({Timer.DONE}),
     ResponseState.BLOCKED: frozenset({Timer.BLOCKED}),
 }
+_OF_AN_END = {
+    CallState.LEAVING: frozenset({Timer.HANG_UP_FALLBACK, Timer.MARK, Timer.PLAYBACK_END}),
+    CallState.HANGING_UP: frozenset({Timer.HANG_UP}),
+}
 _OF_A_RESPONSE = frozenset().union(*_LEADS_OUT.values())
 _OF_A_TURN = {
     TurnState.QUIET: frozenset[Timer](),
@@ -64,6 +68,7 @@ class Checked:
     over: set[str] = field(factory=set)
     cancelled: set[str] = field(factory=set)
     cut: set[str] = field(factory=set)
+    cut_last: set[str] = field(factory=set)
     on_line: set[str] = field(factory=set)
     sent_bytes: dict[str, int] = field(factory=dict)
     heard_ms: dict[str, int] = field(factory=dict)
@@ -193,10 +198,11 @@ class Checked:
 
     def _check_all(self, commands: list[c.Command]) -> None:
         lost = self.call.parts.standing.session != self.serving  # then nobody can tell any more whether it was a cough
-        resumed = c.Discard(c.Refusal.TOO_SHORT) in commands or lost
+        if c.Discard(c.Refusal.TOO_SHORT) in commands or lost:
+            self.cut -= self.cut_last  # it goes on
         for command in commands:
             assert not self.ended or (self.ended == ["HangUp"] and isinstance(command, c.Close)), "commanded after the end"
-            self._check_playback(command, resumed=resumed)
+            self._check_playback(command)
             self._check_response(command)
             self._check_session(command)
         if any(isinstance(command, c.Refuse) and not command.waits for command in commands):
@@ -205,18 +211,19 @@ class Checked:
             self.owed &= {item for item in self.owed if item in self.call.parts.turn.items}
         self._check_state()
 
-    def _check_playback(self, command: c.Command, *, resumed: bool) -> None:
+    def _check_playback(self, command: c.Command) -> None:
         match command:
             case c.PlayAudio(response_id=response_id, item_id=item_id, audio=audio):
                 assert audio
-                assert response_id not in self.cancelled or resumed, f"late audio of {response_id}"
-                assert response_id not in self.cut or resumed, f"audio of {response_id} after its clear"
+                assert response_id not in self.cancelled, f"late audio of {response_id}"
+                assert response_id not in self.cut, f"audio of {response_id} after its clear"
                 self.cut.discard(response_id)
                 self.on_line.add(response_id)
                 self.sent_bytes[item_id] = self.sent_bytes.get(item_id, 0) + len(audio)
             case c.ClearPlayback():
                 assert self.on_line, "nothing to clear"
-                self.cut |= self.on_line
+                self.cut_last = set(self.on_line)
+                self.cut |= self.cut_last
                 self.on_line.clear()
             case c.SendMark(name=name):
                 assert name not in self.marks, "a mark's name was used twice"
@@ -300,6 +307,7 @@ class Checked:
         assert lifeline is not None, "a silent call"
         if call.state in (CallState.LEAVING, CallState.HANGING_UP):
             assert lifeline is Lifeline.ENDING
+            assert armed <= _OF_AN_END[call.state], "something else may still act"
             return
         quiet = lifeline is Lifeline.THE_CALLERS_TURN
         assert not (quiet and self.owed), f"{self.owed} will never be answered"

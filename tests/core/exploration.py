@@ -112,6 +112,7 @@ def done(status: e.ResponseStatus) -> Letter:
 
 
 ALPHABET: Mapping[str, Letter] = {
+    "start": said(lambda world: e.CallStarted("CA1")),
     "deadline": deadline,
     "pause": pause,
     "speaks": said(speaks),
@@ -146,6 +147,14 @@ ALPHABET: Mapping[str, Letter] = {
 
 DEEP = ("deadline", "speaks", "silent", "commit", "begins", "audio", "done", "mark", "lost", "ready", "hang up", "not active")
 """The letters of an ordinary conversation and its races: few enough to go deep."""
+
+
+def after(world: World, *letters: str) -> World:
+    """The world when these have happened."""
+    for name in letters:
+        assert ALPHABET[name](world), name
+        world.path = (*world.path, name)
+    return world
 
 
 def explore(
@@ -247,8 +256,8 @@ def _fields_of(kind: type[Any]) -> tuple[str, ...]:
 
 _WITHOUT_A_FUTURE = """
     settings wording apology history floor echo path story weigh out media_at now number marks responses turns tools previous
-    session opened serving asked_for known over cancelled cut sent_bytes heard_ms truncated deleted tools_run tools_answered
-    living name audio _last _generation _mark_count _texts _known _over _next _nobodys _silenced _truncated _doomed
+    session opened serving asked_for known over cancelled cut cut_last sent_bytes heard_ms truncated deleted
+    tools_run tools_answered living name audio _last _generation _mark_count _texts _known _over _next _nobodys _silenced _truncated _doomed
 """
 _OF_CHANGES = "changes setup wanted _coming_setup requests_before changes_asked changes_told"
 LEFT_OUT = frozenset(f"{_WITHOUT_A_FUTURE} {_OF_CHANGES}".split())

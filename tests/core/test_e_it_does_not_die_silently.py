@@ -186,7 +186,7 @@ def test_r26_what_was_owed_is_asked_of_the_next() -> None:
     for book in (
         turn(conversing()) << ...,
         turn(conversing()) << ... >> ResponseCreated(1, "r1", 1),
-        conversing() >> SpeechStarted(1, "u1") >> SpeechStopped(1, "u1"),
+        conversing() >> SpeechStarted(1, "u1") >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1"),
         conversing() >> SpeechStarted(1, "u1") >> TurnCommitted(1, "u1") >> SpeechStarted(1, "u2"),
     ):
         book = book >> SessionLost(1, "gone") << ... >> SessionReady(2)

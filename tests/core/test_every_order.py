@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.core.checked import Checked
-from tests.core.exploration import ALPHABET, DEEP, World, clone, explore, fingerprint, step, walk
+from tests.core.exploration import ALPHABET, DEEP, World, after, clone, explore, fingerprint, step, walk
 from tests.core.playbook import call_with
 from trio_voice.core import events as e
 from trio_voice.core.settings import Turns
@@ -34,29 +34,52 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "greeting": {"greeting": True},
     "reversible": {"barge_in_confirm_ms": 200},
     "turns of the model's": {"turns": Turns.MODEL},
+    "old": {"session_age_limit_s": 0.05},
 }
 
 
-def world(**settings: Any) -> World:
-    """A call whose first session has just begun to serve."""
+SERVED = ("start", "ready", "deadline")
+"""The first session has just begun to serve, and the line is calibrated."""
+STARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "the beginning": ("plain", ()),
+    "a greeting that waits": ("greeting", (*SERVED, "blocked")),
+    "a change in a gap": ("plain", (*SERVED, "begins", "audio", "done", "lost", "change")),
+    "a turn without an answer while the agent is heard": ("reversible", (*SERVED, "begins", "audio", "commit")),
+    "a goodbye while a session is renewed": ("old", (*SERVED, "begins", "audio", "deadline", "hang up")),
+}
+"""From where else to explore: with which configuration, after what. Their depth is what a start from SERVED does not reach."""
+
+
+def world(*path: str, **settings: Any) -> World:
+    """A call to which this has happened."""
     checked = Checked(call_with(**({"greeting": False, "calibration_limit_s": 0.0} | settings)), weigh=False)
     checked.story = deque(maxlen=0)  # the path tells it
-    checked.receive(e.CallStarted("CA1"))
-    checked.receive(e.SessionReady(1))
-    checked.ring()
-    assert checked.call.parts.standing.calibrated
-    return World(checked)
+    return after(World(checked), *path)
+
+
+def served(**settings: Any) -> World:
+    start = world(*SERVED, **settings)
+    assert start.checked.call.parts.standing.calibrated
+    return start
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_every_sequence_of_two(configuration: str) -> None:
-    levels = list(explore(world(**CONFIGURATIONS[configuration]), ALPHABET, 2))
+    levels = list(explore(served(**CONFIGURATIONS[configuration]), ALPHABET, 2))
     assert len(levels) == 2
     assert levels[0] > 10
 
 
+@pytest.mark.parametrize("start", STARTS)
+def test_every_sequence_of_two_from_elsewhere(start: str) -> None:
+    configuration, path = STARTS[start]
+    levels = list(explore(world(*path, **CONFIGURATIONS[configuration]), ALPHABET, 2))
+    assert len(levels) == 2
+    assert levels[1] > levels[0] > 2
+
+
 def test_every_sequence_of_a_conversation_to_a_depth_of_four() -> None:
-    assert sum(explore(world(), {name: ALPHABET[name] for name in DEEP}, 4)) > 500
+    assert sum(explore(served(), {name: ALPHABET[name] for name in DEEP}, 4)) > 500
 
 
 @pytest.mark.prove
@@ -65,17 +88,28 @@ def test_every_sequence_of_a_conversation_to_a_depth_of_four() -> None:
 def test_every_sequence_as_deep_as_the_time_allows(configuration: str, letters: str, capsys: pytest.CaptureFixture[str]) -> None:
     until = time.monotonic() + SECONDS
     alphabet = ALPHABET if letters == "all" else {name: ALPHABET[name] for name in DEEP}
-    levels = list(explore(world(**CONFIGURATIONS[configuration]), alphabet, 99, enough=lambda: time.monotonic() > until))
+    levels = list(explore(served(**CONFIGURATIONS[configuration]), alphabet, 99, enough=lambda: time.monotonic() > until))
     with capsys.disabled():
         print(f"\n{configuration}, {len(alphabet)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
     assert len(levels) >= 2  # more on a machine that has time
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("start", STARTS)
+def test_every_sequence_from_elsewhere_as_deep_as_the_time_allows(start: str, capsys: pytest.CaptureFixture[str]) -> None:
+    until = time.monotonic() + SECONDS
+    configuration, path = STARTS[start]
+    levels = list(explore(world(*path, **CONFIGURATIONS[configuration]), ALPHABET, 99, enough=lambda: time.monotonic() > until))
+    with capsys.disabled():
+        print(f"\n{start}, {len(ALPHABET)} letters: {sum(levels)} states, all sequences of {len(levels)} ({levels})")
+    assert len(levels) >= 2
 
 
 def walks(number: int) -> None:
     for seed in range(number):
         random = Random(seed)
         settings = random.choice([*CONFIGURATIONS.values(), *MORE])
-        start = world(**settings)
+        start = served(**settings)
         start.checked.weigh = seed % 20 == 0
         walk(start, random, random.choice([30, 80, 200]))
 
@@ -90,7 +124,7 @@ def test_many_long_walks() -> None:
 
 
 def test_a_copy_is_equal_and_of_its_own() -> None:
-    first = world()
+    first = served()
     second = clone(first, {})
     assert fingerprint(first) == fingerprint(second)
     assert step(second, "hang up", ALPHABET["hang up"]) is not None
@@ -107,4 +141,4 @@ def test_an_error_tells_the_path_to_it() -> None:
         return False
 
     with pytest.raises(AssertionError, match="speaks / breaks"):
-        list(explore(world(), {"speaks": ALPHABET["speaks"], "breaks": breaks}, 2))
+        list(explore(served(), {"speaks": ALPHABET["speaks"], "breaks": breaks}, 2))

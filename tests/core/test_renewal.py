@@ -18,9 +18,11 @@ from trio_voice.core.deadlines import Timer
 from trio_voice.core.events import (
     CallerAudio,
     CallStarted,
+    DigitPressed,
     FatalErrorRaised,
     HangUpAsked,
     ItemAdded,
+    JobStarted,
     ModelTranscript,
     OutboxOverran,
     PlaybackMarked,
@@ -30,6 +32,10 @@ from trio_voice.core.events import (
     SessionLost,
     SessionReady,
     SpeechStarted,
+    SpeechStopped,
+    TextInjected,
+    ToolStarted,
+    TurnCommitted,
 )
 from trio_voice.core.states import CallState
 
@@ -76,6 +82,14 @@ def test_nothing_is_replaced_while_an_apology_is_heard() -> None:
     book = started(call_with(b"s" * 8000)) >> SessionReady(1) << ... >> FatalErrorRaised("bug") << ...
     assert book >> OutboxOverran("model")
     assert book >> SessionLost(1, "gone") >> SessionReady(2) << Discard(Refusal.STALE_SESSION)
+
+
+def test_nothing_but_the_end_is_waited_for_while_an_apology_is_heard() -> None:
+    book = started(call_with(b"s" * 8000)) >> SessionReady(1) << ... >> FatalErrorRaised("bug") << ...
+    of_the_end = book.call.parts.deadlines.armed()
+    book = book >> SpeechStarted(1, "u1") << ... >> SpeechStopped(1, "u1") << ... >> TurnCommitted(1, "u1") << ...
+    book = book >> DigitPressed("1") >> ToolStarted("t", 1.0) << ... >> JobStarted(1, 5.0) >> TextInjected("x") << ...
+    assert book.call.parts.deadlines.armed() == of_the_end == {Timer.MARK, Timer.HANG_UP_FALLBACK}
 
 
 def test_nothing_is_replaced_where_nothing_serves() -> None:

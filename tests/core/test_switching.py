@@ -1,6 +1,6 @@
 """A session becomes another one: R30 and R32 in the core, and what goes wrong on the way."""
 
-from tests.core.playbook import FRAME, Playbook, conversing, greeting, speaking, spoken, started
+from tests.core.playbook import FRAME, Playbook, call_with, conversing, greeting, speaking, spoken, started
 from trio_voice.core.commands import (
     AddText,
     AppendAudio,
@@ -23,6 +23,7 @@ from trio_voice.core.commands import (
 from trio_voice.core.events import (
     CallerAudio,
     CallerTranscribed,
+    CallStarted,
     ChangeApplied,
     ChangeAsked,
     ChangeRefused,
@@ -251,6 +252,19 @@ def test_the_greeting_is_said_first() -> None:
 def test_before_the_first_session_the_change_takes_its_place() -> None:
     book = started() >> VOICE << CloseSession(1) << OpenSession(2, 0.0, 1) >> SessionReady(2) << ReportChange(1)
     assert book << CreateResponse(2, 1, Purpose.GREETING, "greet")
+
+
+def test_nothing_is_changed_before_the_call_has_begun() -> None:
+    book = Playbook(call_with()) >> VOICE << ReportChange(1, "the call has not begun") >> CallStarted("CA1") << OpenSession(1)
+    assert book >> ChangeAsked(2) << CloseSession(1) << OpenSession(2, 0.0, 2)
+
+
+def test_who_keeps_a_call_keeps_its_renewal() -> None:
+    book = conversing(session_age_limit_s=5.0, idle_s=0.0) >> SpeechStarted(1, "u1") >> 5.0 << OpenSession(2)
+    book = speaking(book >> SpeechStopped(1, "u1"), ms=9000) >> VOICE << CloseSession(2) << OpenSession(3, 0.0, 1)
+    book = book >> HangUpAsked("done") << CloseSession(3) << ReportChange(1, "the call is ending") >> 0.0 << OpenSession(4)
+    book = book >> SpeechStarted(1, "u2") << Note("the caller keeps the call") << ...
+    assert book >> SessionReady(4) >> SessionLost(1, "too old") >> CallerAudio(FRAME) << AppendAudio(4, FRAME)
 
 
 def test_a_renewal_that_was_coming_gives_way() -> None:

@@ -80,15 +80,15 @@ def test_what_was_committed_of_a_cough_already(turn: CallerTurn) -> None:
     assert turn.items == []
 
 
-@pytest.mark.parametrize("state", [ENDING, COMMITTING, OWED])
-def test_a_turn_is_carried_over_to_another_session(turn: CallerTurn, state: TurnState) -> None:
-    turn.standing.turn = state
+def test_a_turn_is_carried_over_to_another_session(turn: CallerTurn) -> None:
+    turn.standing.turn = OWED
     assert turn.carried_over(1.0)
     assert where(turn) == (OWED, {Timer.WATCHDOG: 4.0})
 
 
-def test_speech_is_only_if_something_of_it_was_committed(turn: CallerTurn) -> None:
-    turn.speech_started(0.0)
+@pytest.mark.parametrize("state", [SPEAKING, ENDING, COMMITTING])
+def test_speech_is_only_if_something_of_it_was_committed(turn: CallerTurn, state: TurnState) -> None:
+    turn.standing.turn = state
     assert not turn.carried_over(1.0)
     assert where(turn) == (QUIET, {})
     turn.speech_started(2.0)

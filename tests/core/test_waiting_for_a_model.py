@@ -1,5 +1,7 @@
 """What a caller hears, and what is kept of what they say, while no session serves or another one is coming; fillers and jobs."""
 
+import pytest
+
 from tests.core.playbook import FRAME, Playbook, conversing, speaking, spoken, started
 from trio_voice.core.call import Call
 from trio_voice.core.commands import (
@@ -41,6 +43,7 @@ from trio_voice.core.events import (
     ToolCalled,
     ToolFinished,
     ToolStarted,
+    TurnCommitted,
 )
 from trio_voice.core.lifeline import Lifeline
 from trio_voice.core.model import TOOL_TOO_SLOW
@@ -96,9 +99,24 @@ def test_r26_an_utterance_that_a_session_dies_in_is_heard_whole_by_the_next() ->
     assert book >> CallerAudio(FRAME) << AppendAudio(2, FRAME)
 
 
-def test_r26_an_utterance_that_was_reported_is_not_heard_twice() -> None:
-    book = conversing() >> SpeechStarted(1, "u1") >> CallerAudio(b"one") << ... >> SpeechStopped(1, "u1")
+def test_r26_an_utterance_that_was_taken_is_not_heard_twice() -> None:
+    book = (
+        conversing() >> SpeechStarted(1, "u1") >> CallerAudio(b"one") << ... >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1")
+    )
     assert book >> SessionLost(1, "gone") << ... >> SessionReady(2) << CreateResponse(2, 1, Purpose.RETRY)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.5])
+def test_r26_one_that_had_ended_and_was_not_taken_is_heard_by_the_next(wait_s: float) -> None:
+    book = conversing() >> SpeechStarted(1, "u1") >> CallerAudio(b"one") << ... >> SpeechStopped(1, "u1") >> CallerAudio(b"two")
+    book = book << ... >> wait_s >> SessionLost(1, "gone") << ... >> SessionReady(2)
+    assert book << AppendAudio(2, b"one") << AppendAudio(2, b"two") >> 0.2  # the next one commits it, and is then asked
+
+
+def test_a_late_commit_takes_nothing_of_the_utterance_that_has_begun_meanwhile() -> None:
+    book = conversing() >> SpeechStarted(1, "u1") >> SpeechStopped(1, "u1") >> SpeechStarted(1, "u2")
+    book = book >> CallerAudio(b"two") << ... >> TurnCommitted(1, "u1") >> SessionLost(1, "gone") << ... >> SessionReady(2)
+    assert book << AppendAudio(2, b"two") << CreateResponse(2, 1, Purpose.RETRY)
 
 
 def test_while_a_successor_is_coming_only_as_much_is_kept_as_a_report_may_be_late() -> None:

@@ -111,6 +111,7 @@ def _settle(parts: Parts, now: float) -> None:
     if standing.call in (CallState.HANGING_UP, CallState.CLOSED) or ending.hang_up_when_heard(parts, now):
         return
     if standing.call is CallState.LEAVING:
+        ending.let_nothing_else_act(parts)
         return
     if standing.call is CallState.GREETING and _greeting_is_over(parts):
         standing.call = CallState.CONVERSING

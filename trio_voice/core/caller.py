@@ -41,7 +41,7 @@ from trio_voice.core.states import CallState, TurnState
 def on_call_started(parts: Parts, _event: CallStarted, now: float) -> None:
     """Open the first session; from here on the call is timed."""
     settings, deadlines = parts.settings, parts.deadlines
-    if parts.standing.call is not CallState.CONNECTING or parts.sessions.coming:
+    if not parts.sessions.never_opened:
         parts.do(Discard(Refusal.DUPLICATE))
         return
     parts.media_at = now
@@ -189,7 +189,6 @@ def at_calibration(parts: Parts, _now: float) -> None:
 def on_speech_stopped(parts: Parts, event: SpeechStopped, now: float) -> None:
     """The turn is ending, or it was a cough, after which a held reply goes on, or the agent's own echo."""
     parts.gate.denied = None
-    parts.sessions.reported()
     if parts.playback.flow is Flow.HELD:
         _go_on_after_a_cough(parts, event.item_id, now)
     elif not parts.turn.speech_stopped(now):
@@ -224,6 +223,8 @@ def _delete(parts: Parts, item_id: str) -> None:
 
 def on_turn_committed(parts: Parts, event: TurnCommitted, now: float) -> None:
     """The utterance is part of the conversation: unless it was a cough or an echo, it is owed a reply."""
+    if parts.standing.turn is not TurnState.SPEAKING:  # else what is kept is of the next utterance, too
+        parts.sessions.committed()
     why = parts.turn.why_nobodys(event.item_id)
     if why is not None:
         parts.do(Discard(why))

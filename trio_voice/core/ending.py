@@ -52,7 +52,7 @@ def part(parts: Parts, reason: str, now: float, *, say_first: bool = False) -> N
     """
     parts.standing.end_reason = reason
     parts.standing.call = CallState.GOODBYE
-    switching.abandon(parts)
+    switching.abandon(parts, now)
     waiting = [parts.guard.waiting, parts.retries.take(), *parts.announcements.drop()]
     parts.guard.waiting = None
     texts: list[str] = []
@@ -104,11 +104,16 @@ def apologise(parts: Parts, reason: str, now: float) -> None:
     cut_off(parts, now)
     part(parts, reason, now)
     parts.standing.call = CallState.LEAVING
-    parts.deadlines.keep_only(*_OF_AN_APOLOGY)
+    let_nothing_else_act(parts)
     if parts.apology:
         parts.do(*parts.playback.play(ModelAudio(0, APOLOGY, APOLOGY, parts.apology), now))
         parts.do(*parts.playback.end_item(APOLOGY, now))
         extend_fallback(parts, now)
+
+
+def let_nothing_else_act(parts: Parts) -> None:
+    """While an apology is heard no deadline but its own may act, whatever the peers still say."""
+    parts.deadlines.keep_only(*_OF_AN_APOLOGY)
 
 
 # --- the end

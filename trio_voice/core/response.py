@@ -21,6 +21,7 @@ from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings, Turns
 from trio_voice.core.standing import Standing
 from trio_voice.core.states import (
+    CALLER_HAS_THE_FLOOR,
     MIRROR_TABLE,
     REFUSALS,
     RESPONSE_TABLE,
@@ -51,7 +52,6 @@ PASSING = frozenset(
 _OWN_TIMER = frozenset({Purpose.WATCHDOG, Purpose.IDLE_PROMPT})
 _OF_A_TURN = frozenset({Purpose.TURN, Purpose.WATCHDOG, Purpose.RETRY, Purpose.TOOL_RESULT})
 _ON_A_FLOOR_TAKEN = frozenset({Purpose.GREETING, Purpose.FAREWELL})
-_CALLER_HAS_THE_FLOOR = frozenset({TurnState.SPEAKING, TurnState.ENDING, TurnState.COMMITTING})
 _TIMERS = (Timer.CREATED, Timer.FIRST_AUDIO, Timer.AUDIO_GAP, Timer.DONE, Timer.BLOCKED)
 
 
@@ -130,7 +130,7 @@ class ResponseGuard:
             return Refusal.NO_SESSION
         if self.state is not ResponseState.IDLE:
             return Refusal.RESPONSE_ACTIVE
-        if self.standing.turn in _CALLER_HAS_THE_FLOOR and purpose not in _ON_A_FLOOR_TAKEN:
+        if self.standing.turn in CALLER_HAS_THE_FLOOR and purpose not in _ON_A_FLOOR_TAKEN:
             return Refusal.CALLER_SPEAKING
         if self.standing.change is not ChangeState.SETTLED and not self._comes_before_a_change(purpose):
             return Refusal.CHANGING

@@ -11,8 +11,8 @@ A session has proved itself once a response began in it. One that is lost before
 every session and drops it at once is met with growing pauses, too.
 
 The caller's voice is kept here, up to a bound, oldest dropped first, while none serves; and also while a successor is coming or
-the caller speaks (`keeping`), as far as the serving session has not reported it as an utterance: so the successor hears all that
-its predecessor has not, and nothing twice.
+the caller speaks (`keeping`), as far as the serving session has not committed it: so the successor hears all that its predecessor
+has not taken into the conversation, and nothing twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trio_voice.core.commands import AppendAudio, CloseSession, Command, OpenSes
 from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
-from trio_voice.core.states import CallState, TurnState
+from trio_voice.core.states import CALLER_HAS_THE_FLOOR, CallState
 
 UNREPORTED_MS = 600
 """How late the model may report that somebody has begun to speak: what was heard before is silence."""
@@ -94,16 +94,15 @@ class Sessions:
         """Give the serving session what the caller said while there was none."""
         assert self.standing.session is not None
         out: list[Command] = [AppendAudio(self.standing.session, audio) for audio in self._gap]
-        self.reported()
-        self.keeping = self.standing.turn is TurnState.SPEAKING
+        self.committed()
         return out
 
     def spoken(self) -> None:
         """The caller has begun to speak: what they say is kept until the serving session has it as an utterance."""
         self.keeping = True
 
-    def reported(self) -> None:
-        """The serving session has an utterance whole: what was kept of it is not needed any more."""
+    def committed(self) -> None:
+        """The serving session has taken an utterance whole: what was kept of it is not needed any more."""
         self._gap.clear()
         self._gap_bytes = 0
         self.keeping = self.coming or self.standing.session is None
@@ -117,6 +116,11 @@ class Sessions:
     def is_known(self, session: int) -> bool:
         """Whether this session is any of the two."""
         return session in (self.standing.session, self.opening, self.spare)
+
+    @property
+    def never_opened(self) -> bool:
+        """The stream has not started: there has been no session, and none is coming."""
+        return self._last == 0
 
     @property
     def coming(self) -> bool:
@@ -145,8 +149,8 @@ class Sessions:
         dropped = [session for session in (self.opening, self.spare) if session is not None]
         self.opening = self.spare = None
         self.deadlines.cancel(Timer.SESSION_READY)
-        if self.standing.session is not None and self.standing.turn is not TurnState.SPEAKING:
-            self.reported()
+        if self.standing.session is not None and self.standing.turn not in CALLER_HAS_THE_FLOOR:
+            self.committed()
         return [CloseSession(session) for session in dropped]
 
     def age_again(self, now: float) -> None:
@@ -167,7 +171,7 @@ class Sessions:
         self._gap.append(audio)
         self._gap_bytes += len(audio)
         most_ms = self.settings.gap_audio_ms
-        if self.standing.session is not None and self.standing.turn is not TurnState.SPEAKING:
+        if self.standing.session is not None and self.standing.turn not in CALLER_HAS_THE_FLOOR:
             most_ms = min(most_ms, UNREPORTED_MS)
         while self._gap_bytes > most_ms * self.bytes_per_ms:
             self._gap_bytes -= len(self._gap.popleft())

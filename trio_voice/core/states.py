@@ -199,6 +199,10 @@ class TurnState(Enum):
     OWED = "owed"
 
 
+CALLER_HAS_THE_FLOOR = frozenset({TurnState.SPEAKING, TurnState.ENDING, TurnState.COMMITTING})
+"""The caller has said something that the model may not have taken into the conversation yet."""
+
+
 class ChangeState(Enum):
     """See the theory above."""
 

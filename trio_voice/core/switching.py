@@ -21,6 +21,8 @@ def on_change_asked(parts: Parts, event: ChangeAsked, now: float) -> None:
     sessions = parts.sessions
     if parts.change.asked is not None and parts.change.asked.change == event.change:
         parts.do(Discard(Refusal.DUPLICATE))
+    elif sessions.never_opened:
+        parts.do(ReportChange(event.change, "the call has not begun"))
     elif parts.standing.call not in _MAY_CHANGE:
         parts.do(ReportChange(event.change, "the call is ending"))
     elif parts.change.pending:
@@ -151,13 +153,14 @@ def failed(parts: Parts, reason: str, now: float) -> None:
         parts.history.noted(f"change-{asked.change}", "system", told)  # for the session that comes
 
 
-def abandon(parts: Parts) -> None:
+def abandon(parts: Parts, now: float) -> None:
     """The call is ending: nothing is changed any more. A session that is the only one to come is still welcome."""
     if not parts.change.pending:
         return
     if parts.standing.session is not None:
         parts.do(*parts.sessions.drop_coming())
         parts.sessions.wanted = parts.sessions.setup
+        parts.sessions.age_again(now)
     asked = parts.change.over(ChangeSignal.FAILED)
     parts.do(ReportChange(asked.change, "the call is ending"))
 

@@ -76,9 +76,10 @@ class CallerTurn:
     def carried_over(self, now: float) -> bool:
         """The session that heard the turn is gone; True when a reply is owed all the same: it is asked of the next session.
 
-        Speech of which nothing was committed is heard again from the beginning by the next, as far as it was kept.
+        Speech of which nothing was committed, whether it goes on or has just ended, is heard again from the beginning by the
+        next, as far as it was kept.
         """
-        if not self.items and self.standing.turn in (TurnState.QUIET, TurnState.SPEAKING):
+        if not self.items and self.standing.turn is not TurnState.OWED:
             self.dropped()
             return False
         self._enter(TurnState.OWED)
