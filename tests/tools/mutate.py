@@ -4,272 +4,192 @@ Two kinds of breaks. *Cells*: every cell of the response table, of its mirror an
 value that it could have. *Statements*: a comparison is turned round, a condition forced, a number moved, a statement left out,
 and so on; there are thousands, of which a sample is drawn with a fixed seed.
 
-Every break is tried in a process of its own, forked before the core is imported, with the quick tests of tests/core first and, if
-those notice nothing, with the explorations. A break that nothing notices is printed: it shows a missing test, or code that
-nothing needs.
+The tests of tests/core are collected once, and run once to see which of them call which function of the core. Every break is
+tried in a process of its own, forked from the one that has collected them: there the broken function, or the broken constants,
+are put in the place of the whole ones. The tests that call the function run first, those of its own module before the others;
+only if they notice nothing, the explorations follow. A break that nothing notices is printed: it shows a missing test, or code
+that nothing needs.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import importlib
 import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, FunctionType, ModuleType
 
 import pytest
-from attrs import define, frozen
+from _pytest.runner import runtestprotocol
+from attrs import define, field
 
-ROOT = Path(__file__).resolve().parents[2]
-CORE = ROOT / "trio_voice" / "core"
-STATES = "trio_voice.core.states"
+from tests.tools.breaks import CORE, Break, cells, statements
+
+ROOT = CORE.parents[1]
 EXPLORATIONS = ("test_any_order.py", "test_every_order.py")
 TABLE_TEST = "test_states.py"
+OPTIONS = [
+    *("-c", os.devnull, f"--rootdir={ROOT}", "--import-mode=importlib", "-o", "pythonpath=.", "-W", "ignore"),
+    *("-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:terminal"),
+    *("-k", "not (test_r24 or test_r01_one or for_long or as_deep or many_long)"),  # of the whole package, or too long
+    *("--ignore=tests/core/test_mutants.py", "tests/core"),
+]
 LIMIT_S = 120
 SEED = 2026
 
 
-@frozen
-class Break:
-    """One change: `module` gets `source` instead of its own."""
-
-    module: str
-    what: str
-    source: str
+# --- a break in its place
 
 
-# --- cells
+def put_in_place(change: Break) -> None:
+    """Break the core in this process: everything that has imported it sees it broken."""
+    module = importlib.import_module(change.module)
+    tree = ast.parse(change.source)
+    if change.function is not None:
+        _replace_function(module, tree, change.function)
+    else:
+        _replace_constants(module, tree)
 
 
-def cells() -> Iterator[Break]:
-    """Every cell of the tables in `states`, with every other value."""
-    path = CORE / "states.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    rows = _table(tree, "_ROWS")
-    columns = ("_IDLE", "_REQ", "_DOOM", "_ACT", "_CANC", "_BLOCK")
-    for key, row in zip(rows.keys, rows.values, strict=True):
-        assert isinstance(row, ast.Tuple)
-        for place, column in enumerate(columns):
-            was = row.elts[place]
-            for other in (*columns, "OURS", "PEERS"):
-                if other != ast.unparse(was):
-                    row.elts[place] = ast.Name(other, ast.Load())
-                    never = "never entered: " if ast.unparse(was) == "OURS" else ""
-                    yield _break(tree, f"{never}{ast.unparse(key or was)} in {column}: {ast.unparse(was)} becomes {other}")
-            row.elts[place] = was
-    refusals = _table(tree, "REFUSALS")
-    for place, key in enumerate(refusals.keys):
-        was = refusals.values[place]
-        for other in ("None", "Refusal.NO_SESSION", "Refusal.GREETING_LOCK", "Refusal.HANG_UP_PENDING", "Refusal.CLOSING"):
-            if other != ast.unparse(was):
-                refusals.values[place] = ast.parse(other, mode="eval").body
-                yield _break(tree, f"{ast.unparse(key or was)}: {ast.unparse(was)} becomes {other}")
-        refusals.values[place] = was
-    yield from _mirror(tree)
+def _replace_function(module: ModuleType, tree: ast.Module, name: str) -> None:
+    owner, body = vars(module), tree.body
+    *classes, last = name.split(".")
+    for outer in classes:
+        owner = dict(vars(owner[outer]))
+        body = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == outer).body
+    broken = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == last)
+    broken.decorator_list = []
+    scope = dict(vars(module))
+    exec(compile(ast.Module([broken], []), str(module.__file__), "exec"), scope)
+    old, new = owner[last], scope[last]
+    whole = old.fget if isinstance(old, property) else old
+    assert isinstance(whole, FunctionType)
+    whole.__code__, whole.__defaults__, whole.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
 
 
-def _mirror(tree: ast.Module) -> Iterator[Break]:
-    """The mirror's row for CREATED: one state of it at a time falls back to the ordinary table."""
-    mirror = _table(tree, "MIRROR_TABLE")
-    was = mirror.values[1]
-    for column in ("IDLE", "REQUESTED", "DOOMED", "ACTIVE", "CANCELLING", "BLOCKED"):
-        for other in ("PEERS", "OURS", "_IDLE"):
-            changed = f"dict.fromkeys(ResponseState, ResponseState.ACTIVE) | {{ResponseState.{column}: {other}}}"
-            mirror.values[1] = ast.parse(changed, mode="eval").body
-            yield _break(tree, f"the mirror's CREATED in {column} becomes {other}")
-    mirror.values[1] = was
-
-
-def _table(tree: ast.Module, name: str) -> ast.Dict:
-    for statement in tree.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.target.id == name:
-            assert isinstance(statement.value, ast.Dict)
-            return statement.value
-    raise LookupError(name)
-
-
-def _break(tree: ast.Module, what: str) -> Break:
-    return Break(STATES, what, ast.unparse(tree))
-
-
-# --- statements
-
-_OPPOSITES: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
-    ast.Lt: (ast.LtE, ast.GtE),
-    ast.LtE: (ast.Lt, ast.Gt),
-    ast.Gt: (ast.GtE, ast.LtE),
-    ast.GtE: (ast.Gt, ast.Lt),
-    ast.Eq: (ast.NotEq,),
-    ast.NotEq: (ast.Eq,),
-    ast.Is: (ast.IsNot,),
-    ast.IsNot: (ast.Is,),
-    ast.In: (ast.NotIn,),
-    ast.NotIn: (ast.In,),
-    ast.And: (ast.Or,),
-    ast.Or: (ast.And,),
-    ast.Add: (ast.Sub,),
-    ast.Sub: (ast.Add,),
-    ast.Mult: (ast.Add,),
-    ast.Div: (ast.Mult,),
-    ast.FloorDiv: (ast.Mult,),
-}
-Change = tuple[Callable[[], None], str]
-
-
-def statements(module: str) -> Iterator[Break]:
-    """Every single change of a module that the rules know."""
-    source = (CORE / f"{module}.py").read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    for undo, what in _changes(tree):
-        yield Break(f"trio_voice.core.{module}", f"{module}.py {what}", ast.unparse(ast.fix_missing_locations(tree)))
-        undo()
-
-
-def _changes(tree: ast.Module) -> Iterator[Change]:
-    for node in list(ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef):
-            for child in list(ast.walk(node)):
-                yield from _of_an_expression(child)
-            yield from _of_a_body(node)
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and node in tree.body and node.value is not None:
-            yield from _of_a_constant_table(node.value)
-
-
-def _of_a_constant_table(value: ast.expr) -> Iterator[Change]:
-    for child in ast.walk(value):
-        yield from _of_an_expression(child)
-        if isinstance(child, ast.Set) and len(child.elts) > 1:
-            for place in range(len(child.elts)):
-                yield _set(child, "elts", child.elts[:place] + child.elts[place + 1 :], child.lineno, "one of the set is missing")
-
-
-def _of_an_expression(node: ast.AST) -> Iterator[Change]:
-    match node:
-        case ast.Compare(ops=[operator]):
-            yield from _turned_round(node, "ops", operator)
-        case ast.BoolOp(op=operator):
-            yield from _turned_round(node, "op", operator)
-            yield from _without_a_term(node)
-        case ast.BinOp(op=operator):
-            yield from _turned_round(node, "op", operator)
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield _set(node, "operand", ast.UnaryOp(ast.Not(), operand), node.lineno, f"{ast.unparse(node)}: without not")
-        case ast.Constant(value=int() | float() as value):
-            other = not value if isinstance(value, bool) else value + 1
-            yield _set(node, "value", other, node.lineno, f"{value} becomes {other}")
-        case ast.If(test=test) | ast.IfExp(test=test):
-            for forced in (True, False):
-                yield _set(node, "test", ast.Constant(forced), node.lineno, f"if {ast.unparse(test)}: always {forced}")
-        case ast.While(test=test):
-            yield _set(node, "test", ast.Constant(False), node.lineno, f"while {ast.unparse(test)}: never")
-
-
-def _turned_round(node: ast.expr, name: str, operator: ast.AST) -> Iterator[Change]:
-    for other in _OPPOSITES.get(type(operator), ()):
-        value = [other()] if name == "ops" else other()
-        yield _set(node, name, value, node.lineno, f"{ast.unparse(node)}: {other.__name__}")
-
-
-def _without_a_term(node: ast.BoolOp) -> Iterator[Change]:
-    for place in range(len(node.values)):
-        kept = node.values[:place] + node.values[place + 1 :]
-        if len(kept) > 1:
-            yield _set(node, "values", kept, node.lineno, f"{ast.unparse(node)}: without its term {place + 1}")
-
-
-def _of_a_body(node: ast.AST) -> Iterator[Change]:
-    for child in ast.walk(node):
-        for name, value in ast.iter_fields(child):
-            if name not in ("body", "orelse") or not isinstance(value, list):
-                continue
-            for place, statement in enumerate(value):
-                if _can_be_left_out(statement):
-                    changed = [*value[:place], ast.Pass(), *value[place + 1 :]]
-                    yield _set(child, name, changed, statement.lineno, f"without: {ast.unparse(statement).splitlines()[0]}")
-
-
-def _can_be_left_out(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Expr):
-        return not isinstance(statement.value, ast.Constant)
-    return isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.Delete | ast.Raise)
-
-
-def _set(node: ast.AST, name: str, value: object, line: int, what: str) -> Change:
-    before = node.__dict__[name]
-    setattr(node, name, value)
-
-    def undo() -> None:
-        setattr(node, name, before)
-
-    return undo, f"line {line}: {what}"
+def _replace_constants(module: ModuleType, tree: ast.Module) -> None:
+    """The module's assignments, made again with its classes as they are; a table is changed in its place."""
+    scope = dict(vars(module))
+    constants: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    exec(compile(ast.Module(constants, []), str(module.__file__), "exec"), scope)
+    for name, old in list(vars(module).items()):
+        new = scope[name]
+        if old == new:
+            continue
+        if isinstance(old, dict):
+            old.clear()
+            old.update(new)
+        else:
+            for other in list(sys.modules.values()):
+                if vars(other).get(name) is old:
+                    setattr(other, name, new)
 
 
 # --- trying
 
 
 @define
-class _Loader(importlib.abc.Loader):
-    source: str
-    path: str
+class Trials:
+    """The collected tests, as a plugin of pytest's: `work` is called with them in the place of its own loop."""
 
-    def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.source, self.path, "exec"), module.__dict__)
+    work: Callable[[Trials], None]
+    quick: list[pytest.Item] = field(factory=list, init=False)
+    explorations: list[pytest.Item] = field(factory=list, init=False)
+    callers: Mapping[tuple[str, str], list[pytest.Item]] = field(factory=dict, init=False)
 
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """See which test calls what, then let the work be done."""
+        self.explorations = [item for item in session.items if item.path.name in EXPLORATIONS]
+        self.quick = [item for item in session.items if item.path.name not in EXPLORATIONS]
+        self.callers = _callers(self.quick)
+        self.work(self)
+        return True
 
-@define
-class _Finder(importlib.abc.MetaPathFinder):
-    change: Break
+    def is_noticed(self, change: Break, *, without: str = "", only: str = "") -> bool:
+        """Whether a test fails, in a process of its own, when the core is broken so. One that hangs counts as noticed."""
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(LIMIT_S)
+                with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+                    os.dup2(nowhere.fileno(), 1)
+                    os.dup2(nowhere.fileno(), 2)
+                put_in_place(change)
+                status = any(_fails(items) for items in self._that_may_notice(change, without, only))
+            finally:
+                os._exit(1 if status else 0)
+        _, ended = os.waitpid(child, 0)
+        return ended != 0
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.change.module:
-            return None
-        origin = str(CORE / f"{fullname.rpartition('.')[2]}.py")
-        return importlib.util.spec_from_loader(fullname, _Loader(self.change.source, origin), origin=origin)
+    def _that_may_notice(self, change: Break, without: str, only: str) -> Iterable[list[pytest.Item]]:
+        quick, own = self.quick, f"test_{change.module.rpartition('.')[2]}.py"
+        if change.function is not None:
+            quick = self.callers.get((change.module, change.function), [])
+        if only:
+            return [[item for item in quick if item.path.name == only]]
+        first = [item for item in quick if item.path.name == own != without]
+        then = [item for item in quick if item.path.name not in (own, without)]
+        return first, then, self.explorations
 
-
-def is_noticed(change: Break, *, without: Sequence[str] = (), only: Sequence[str] = ()) -> bool:
-    """Whether a test fails, in a process of its own, when the core is broken so. One that hangs counts as noticed."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(LIMIT_S)
-            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-                os.dup2(nowhere.fileno(), 1)
-                os.dup2(nowhere.fileno(), 2)
-                sys.meta_path.insert(0, _Finder(change))
-                status = _run_tests(without, only)
-        finally:
-            os._exit(1 if status else 0)
-    _, ended = os.waitpid(child, 0)
-    return ended != 0
-
-
-def _run_tests(without: Sequence[str], only: Sequence[str]) -> int:
-    of_the_whole_package = "test_r24 or test_r01_one"
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not prove", "-k", f"not ({of_the_whole_package})"]
-    if only:
-        return int(pytest.main([*options, *[f"tests/core/{name}" for name in only]]))
-    left_out = [f"--ignore=tests/core/{name}" for name in (*EXPLORATIONS, *without)]
-    quick = int(pytest.main([*options, *left_out, "tests/core"]))
-    return quick or int(pytest.main([*options, *[f"tests/core/{name}" for name in EXPLORATIONS]]))
-
-
-def unnoticed(changes: Iterable[Break], without: Sequence[str] = ()) -> list[Break]:
-    """The breaks that nothing notices."""
-    return [change for change in changes if not is_noticed(change, without=without)]
+    def unnoticed(self, changes: Iterable[Break], *, without: str = "") -> list[Break]:
+        """The breaks that nothing notices."""
+        return [change for change in changes if not self.is_noticed(change, without=without)]
 
 
-def try_cells(number: int | None = None, report: Callable[[str], None] = print) -> float:
+def _fails(items: Sequence[pytest.Item]) -> bool:
+    """Whether one of the tests fails; those behind it do not run."""
+    return any(
+        report.failed
+        for item, following in zip(items, [*items[1:], None], strict=True)
+        for report in runtestprotocol(item, log=False, nextitem=following)
+    )
+
+
+def _callers(items: Sequence[pytest.Item]) -> dict[tuple[str, str], list[pytest.Item]]:
+    """Which tests call which function of the core, by its module and its qualified name."""
+    callers: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        called: set[tuple[str, str]] = set()
+        with _watching(called):
+            assert not _fails([item]), f"{item.nodeid} fails without any break"
+        for function in called:
+            callers.setdefault(function, []).append(item)
+    return callers
+
+
+def _watching(called: set[tuple[str, str]]) -> AbstractContextManager[object]:
+    core = f"{CORE}{os.sep}"
+
+    def see(frame: FrameType, event: str, arg: object) -> None:
+        code = frame.f_code
+        if code.co_filename.startswith(core):
+            called.add((f"trio_voice.core.{Path(code.co_filename).stem}", code.co_qualname))
+
+    stack = ExitStack()
+    stack.callback(sys.settrace, sys.gettrace())
+    sys.settrace(see)
+    return stack
+
+
+def with_the_tests(work: Callable[[Trials], None]) -> None:
+    """Collect the tests of the core and do something with them. What plugins bring is not needed, and would cost time."""
+    os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if pytest.main(OPTIONS, plugins=[Trials(work)]):
+        raise SystemExit("the tests of the core could not be run")
+
+
+# --- scores
+
+
+def try_cells(trials: Trials, number: int | None, report: Callable[[str], None] = print) -> float:
     """Try all cells, or a sample of so many, always the same one; the share that is noticed.
 
     A cell that would be our own fault is never entered, so that only the test that repeats the table can notice its change. All
@@ -279,22 +199,22 @@ def try_cells(number: int | None = None, report: Callable[[str], None] = print) 
     if number is not None:
         every = random.Random(SEED).sample(every, min(number, len(every)))
     entered = [change for change in every if not change.what.startswith("never entered")]
-    by_the_table_alone = unnoticed(entered, without=(TABLE_TEST,))
+    by_the_table_alone = trials.unnoticed(entered, without=TABLE_TEST)
     report(
         f"{len(entered) - len(by_the_table_alone)} of {len(entered)} changes of cells that are entered: noticed by what happens"
     )
     for change in by_the_table_alone:
         report(f"not noticed by what happens: {change.what}")
-    missed = [change for change in every if not is_noticed(change, only=(TABLE_TEST,))]
-    return _share(unnoticed(missed), len(every), report)
+    missed = [change for change in every if not trials.is_noticed(change, only=TABLE_TEST)]
+    return _share(trials.unnoticed(missed), len(every), report)
 
 
-def try_statements(number: int, module: str | None = None, report: Callable[[str], None] = print) -> float:
+def try_statements(trials: Trials, number: int, module: str | None, report: Callable[[str], None] = print) -> float:
     """Try a sample of all statement breaks, always the same one; the share that is noticed."""
     every = [change for name in ([module] if module else modules()) for change in statements(name)]
     drawn = random.Random(SEED).sample(every, min(number, len(every)))
     report(f"{len(drawn)} of {len(every)} breaks of statements")
-    return _share(unnoticed(drawn), len(drawn), report)
+    return _share(trials.unnoticed(drawn), len(drawn), report)
 
 
 def _share(missed: Sequence[Break], of: int, report: Callable[[str], None]) -> float:
@@ -316,10 +236,13 @@ def main() -> None:
     parser.add_argument("--cells", type=int, help="how many changes of cells (default all)")
     parser.add_argument("--module", choices=modules(), help="statement breaks of one module only, and no cells")
     arguments = parser.parse_args()
-    os.chdir(ROOT)
-    if arguments.module is None:
-        try_cells(arguments.cells)
-    try_statements(arguments.sample, arguments.module)
+
+    def both(trials: Trials) -> None:
+        if arguments.module is None:
+            try_cells(trials, arguments.cells)
+        try_statements(trials, arguments.sample, arguments.module)
+
+    with_the_tests(both)
 
 
 if __name__ == "__main__":
