@@ -83,7 +83,8 @@ def test_lists_are_exported_whole() -> None:
         (["--csv", "CA1"], "--csv lists calls, one a line"),
         (["--since", "yesterday"], "--since yesterday: must look like 90m, 24h, 7d, 2026-11-21, or 2026-11-21T09:30"),
         (["--calls-folder", "nowhere"], "nowhere/calls.db is not there; they come with the first call of: trio-voice serve"),
-        (["--set", "records.url=mysql://tom:hunter2@db/x"], "records.url names a database (mysql) that is not known here"),
+        (["--set", "records.url=postgresql://tom:hunter2@db/x"], "records.url (--set): a password does not belong into what is"),
+        (["--set", "records.url=mysql://tom@db/x"], "records.url names a database (mysql) that is not known here"),
         (["--config", "none.toml"], "none.toml: there is no such file"),
     ],
 )

@@ -326,3 +326,16 @@ def test_an_address_of_a_store_with_a_key_in_it_is_refused_without_showing_it(tm
 def test_a_store_needs_a_bucket(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"recording\.s3_endpoint = .* needs a bucket: set recording\.s3_url"):
         load(tmp_path, '[recording]\ns3_endpoint = "https://minio:9000"\n')
+
+
+@pytest.mark.parametrize("url", ["postgresql://tom:hunter2@db/calls", "postgresql://db/calls?user=tom&password=hunter2"])
+def test_a_databases_password_is_taken_from_the_environment_alone(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, environ={"TRIO_VOICE_RECORDS_URL": url}).records.url == url
+    said = mistake(tmp_path, f'[records]\nurl = "{url}"\n')
+    assert said == (
+        "records.url (trio-voice.toml): a password does not belong into what is read and shared: give the whole address as "
+        "TRIO_VOICE_RECORDS_URL in the environment, or the password alone in PGPASSWORD or ~/.pgpass"
+    )
+    with pytest.raises(ConfigError, match=r"^records\.url \(--set\): a password does not belong"):
+        load(tmp_path, assignments=(f"records.url={url}",))
+    assert load(tmp_path, '[records]\nurl = "postgresql://tom@db:5432/calls"\n').records.url == "postgresql://tom@db:5432/calls"

@@ -24,6 +24,7 @@ from trio_voice.settings_sources import Given, Values, build, from_assignments, 
 DEFAULT_FILE = "trio-voice.toml"
 EMBEDDED = "embedded"
 KEY_VARIABLE = "TRIO_VOICE_MODEL_API_KEY"
+RECORDS_VARIABLE = "TRIO_VOICE_RECORDS_URL"
 OTHER_VARIABLES = frozenset({"TRIO_VOICE_CONFIG", KEY_VARIABLE, API_TOKEN_VARIABLE, "TRIO_VOICE_MODEL_KEY", "TRIO_VOICE_SPEECH"})
 """Variables of ours that are no settings: the settings' file, keys, and what the `model` and `speech` commands read."""
 
@@ -124,7 +125,7 @@ def load_settings(
         server=evolve(server, calls_folder=(folder or Path.cwd()) / server.calls_folder),
         model=model,
         twilio=twilio,
-        records=build("records", RecordsSettings, values),
+        records=_records(values),
         recording=recording,
         agent=agent,
         call=evolve(call, greeting=call.greeting and agent.speaks_first),
@@ -194,6 +195,18 @@ def _misplaced(text: str, placeholder: str | None) -> str | None:
     if strange := sorted(names - {placeholder}):
         return f"{{{strange[0]}}} stands for nothing; {only}"
     return None if names else f"must have {{{placeholder}}} where the words are to be"
+
+
+def _records(values: Values) -> RecordsSettings:
+    """A database's password comes from the environment, as all secrets do."""
+    given = values.get("records.url")
+    is_shared = given is not None and given.origin != f"environment variable {RECORDS_VARIABLE}"
+    if given is not None and is_shared and re.search(r"//[^/@\s]*:[^@\s]*@|[?&]password=", str(given.value)):
+        raise ConfigError(  # without the value
+            f"records.url ({given.origin}): a password does not belong into what is read and shared: give the whole address "
+            f"as {RECORDS_VARIABLE} in the environment, or the password alone in PGPASSWORD or ~/.pgpass"
+        )
+    return build("records", RecordsSettings, values)
 
 
 def _recording(folder: Path, values: Values, *, has_greeting: bool) -> RecordingSettings:
