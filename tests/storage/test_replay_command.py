@@ -44,7 +44,9 @@ def test_a_call_is_told_and_lived_again(tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "call c, then, trio-voice 0"
-    assert lines[1] == "    0.000  caller  CallStarted call_sid=CA1"
+    assert lines[1].startswith("seconds since the call began, and whose doing it is: the caller's, the model's, ")
+    assert lines[2].startswith("a timer's (a deadline of the state machine has passed), ")
+    assert lines[3] == "    0.000  caller  CallStarted call_sid=CA1"
     assert lines[-2] == '    3.200  us      Close reason="the carrier sent stop"'
     events = sum('"event"' in line for line in short_call().lines)
     assert lines[-1].startswith(f"SAME: {events} events, 2 deadlines, ")

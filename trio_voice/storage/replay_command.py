@@ -33,6 +33,10 @@ HEARD = "caller.wav"
 STEREO_8KHZ = (2, 2, 8000)
 PICTURES = (".png", ".svg", ".pdf")
 LONGEST_LINE = 200
+LEGEND = (
+    "seconds since the call began, and whose doing it is: the caller's, the model's, the shell's (tools, sockets, people),\n"
+    "a timer's (a deadline of the state machine has passed), ours (what the state machine commands)"
+)
 _STYLES = {Who.CALLER: "cyan", Who.MODEL: "magenta", Who.SHELL: "blue", Who.TIMER: "yellow", Who.US: "green"}
 _TONES = {Tone.PLAIN: "", Tone.REFUSAL: "yellow", Tone.CUT: "bold red", Tone.FAULT: "bold white on red"}
 _EXIT_CODES = {Verdict.SAME: 0, Verdict.DIFFERENT: 1, Verdict.UNKNOWN: 1}
@@ -66,6 +70,7 @@ def replay(file: Path | None, calls_folder: Path, until_s: float | None, picture
         journal = JournalReader(lines)
         if not quiet:
             screen.heading(f"call {journal.header.call_id}, {journal.header.started_at}, trio-voice {journal.header.version}")
+            screen.legend(LEGEND)
         replayed = _live(journal, screen if not quiet else None, until_s)
     screen.verdict(replayed, time.perf_counter() - began, cut=journal.cut)
     if picture is not None:
@@ -158,6 +163,10 @@ class Screen:
     def heading(self, text: str) -> None:
         """Show a line."""
         self._line(Text(printable(text), "bold"))
+
+    def legend(self, text: str) -> None:
+        """Show what the columns are."""
+        self._line(Text(text, "dim"))
 
     def rows(self, rows: list[Row]) -> None:
         """Show rows of the dialogue."""
