@@ -4,7 +4,9 @@
 
 The server under test runs on a processor of its own, with everything on (state machine, journal, levels, barge-in); the callers
 and the embedded Realtime server share another. Both systems run in turn in the same run, because machines are noisy: compare rows
-of one run, and look at the ratio. A run in which the callers or the model themselves were late is marked invalid.
+of one run, and look at the ratio. Delays are taken from the moment of sending to the moment when the kernel got the bytes for the
+other side, so that a generator that is slow to read is not in them; but a run in which the callers sent late, or had no processor
+time left, is marked invalid.
 
 Calls begin one after the other, 25 a second, and are not in step: each caller waits and speaks as long as its own (seeded) dice
 say. Processor time and delays are those of the time from when all have begun until the first one stops conversing; what begins
@@ -39,8 +41,10 @@ from trio_voice.phone.synthetic import synthetic_speech
 
 RESULTS = Path(__file__).parent / "results"
 SYSTEM_PROCESSOR, CALLERS_PROCESSOR = 1, 0
-LATE_LIMIT_MS = 5.0
-"""The 99th percentile of the generator's own lateness; above it, delays are not the system's."""
+LATE_LIMIT_MS = 15.0
+"""The 99th percentile of the callers' own lateness: callers who are later send what other callers do not, frames in twos."""
+BUSIEST = 0.95
+"""A generator's processor that is busier may be what limits the run."""
 CALLS_A_SECOND = 25.0
 WARM_UP_S = 1.5
 SETTLE_S = 4.0
@@ -74,7 +78,7 @@ class Row:
     lost_down_bytes: int
     ended_early: int
     late_p99_ms: float
-    """The generator's: the callers' or the model's, whichever was later."""
+    """The callers'."""
     generator_cpu_share: float
     """Of the callers' and the model's processor."""
     valid: bool
@@ -177,8 +181,8 @@ class Run:
         before, begin, end = self.spent
         took_s = end.at - begin.at
         up_ms = [age for at, age in zip(seen["up_at_s"], seen["up_ms"], strict=True) if begin.at <= at < end.at]
-        model_late_ms = [late for at, late in seen["late"] if begin.at <= at < end.at]
-        late_ms = max(percentile(self.steady.late_ms, 0.99), percentile(model_late_ms, 0.99))
+        late_ms = percentile(self.steady.late_ms, 0.99)
+        generator_share = (end.generator_cpu_s - begin.generator_cpu_s) / took_s
         cpu_s = end.system_cpu_s - begin.system_cpu_s
         call_seconds = self.calls * (self.calls / CALLS_A_SECOND / 2 + SETTLE_S)  # while calls began
         setup_cpu_s = begin.system_cpu_s - before.system_cpu_s - call_seconds * cpu_s / (self.calls * took_s)
@@ -200,8 +204,8 @@ class Run:
             lost_down_bytes=seen["sent_bytes"] - sum(one.heard_bytes for one in totals),
             ended_early=sum(one.ended_early for one in totals),
             late_p99_ms=late_ms,
-            generator_cpu_share=(end.generator_cpu_s - begin.generator_cpu_s) / took_s,
-            valid=late_ms < LATE_LIMIT_MS and self.steady.turns > 0,
+            generator_cpu_share=generator_share,
+            valid=late_ms < LATE_LIMIT_MS and generator_share < BUSIEST and self.steady.turns > 0,
         )
 
 

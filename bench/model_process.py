@@ -1,13 +1,14 @@
 """The embedded Realtime server in a process of its own, with a stopwatch at its door.
 
 It stamps every piece of speech that leaves it and reads the stamps of the caller's frames that reach it. It has no voice and no
-telephone's ear, but what `python -m trio_voice model --cheap` has: it must not be what limits a run, and tells by how much it was
-late itself. Prints its URL when it listens, and on SIGTERM one JSON line with what it saw.
+telephone's ear, but what `python -m trio_voice model --cheap` has, and lets the callers go first on the processor they share:
+it must not be what limits a run. Prints its URL when it listens, and on SIGTERM one JSON line with what it saw.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import time
@@ -25,7 +26,8 @@ from trio_voice.realtime_server.script import default_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 
 FRAME_BYTES = 160
-LATENESS_EVERY_S = 0.01
+BEHIND_THE_CALLERS = 5
+"""Of the processor's time: callers who are late spoil a run, a model that is late is one that thinks."""
 
 
 class Seen:
@@ -43,15 +45,6 @@ class Seen:
         """The caller, and when its speech was told."""
         self.truncated: list[tuple[int, float, int]] = []
         """The caller, when its item was cut off, and at how many milliseconds."""
-        self.late: list[tuple[float, float]] = []
-        """When this process wanted to do something, and by how many milliseconds it was late."""
-
-    async def watch_lateness(self) -> None:
-        """See how late a task is that sleeps; a server that is busy serves its sessions as late."""
-        while True:
-            due = trio.current_time() + LATENESS_EVERY_S
-            await trio.sleep_until(due)
-            self.late.append((time.monotonic(), (trio.current_time() - due) * 1000))
 
     def client_event(self, message: str | bytes, session: int) -> None:
         """A client event came in."""
@@ -117,14 +110,14 @@ async def main() -> None:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         nursery.start_soon(seen.gathering.run)
-        nursery.start_soon(seen.watch_lateness)
         gc.freeze()
+        os.nice(BEHIND_THE_CALLERS)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 break
         nursery.cancel_scope.cancel()
     report: dict[str, Any] = {"frames": seen.frames, "up_ms": seen.up_ms, "up_at_s": seen.up_at_s, "sent_bytes": seen.sent_bytes}
-    report |= {"speech_started": seen.speech_started, "truncated": seen.truncated, "late": seen.late}
+    report |= {"speech_started": seen.speech_started, "truncated": seen.truncated}
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
 
 
