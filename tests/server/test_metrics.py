@@ -51,6 +51,14 @@ def test_r42_the_time_to_first_audio_is_from_the_callers_last_word_to_the_first_
     assert value(metrics, "time_to_first_audio_seconds_count", turn="reply") == 1
 
 
+def test_r42_the_sound_for_a_caller_who_waits_for_a_model_is_no_answer() -> None:
+    metrics, meter = made()
+    meter.on_command(1.5, c.PlayAudio("comfort", "comfort-1500", b"a"))
+    meter.on_command(2.5, c.PlayAudio("r1", "i1", b"a"))
+    assert value(metrics, "time_to_first_audio_seconds_sum", turn="greeting") == 2.5
+    assert value(metrics, "time_to_first_audio_seconds_count", turn="greeting") == 1
+
+
 def test_r42_the_reaction_to_a_barge_in_is_from_speech_to_the_clear() -> None:
     metrics, meter = made()
     meter.on_event(5.0, e.SpeechStarted(1, "u1"))

@@ -66,6 +66,14 @@ def test_r42_a_call_is_a_trace_with_a_span_for_each_turn() -> None:
     assert {span.parent.span_id for span in world.spans("turn") if span.parent} == {call.context.span_id}
 
 
+def test_r42_the_sound_for_a_caller_who_waits_for_a_model_is_no_answer() -> None:
+    world = World()
+    world.trace.on_command(1.5, c.PlayAudio("comfort", "comfort-1500", b"tones"))
+    world.trace.on_command(2.5, AUDIO)
+    world.trace.on_end(9.0, "the caller hung up")
+    assert world.turns() == [(0.0, 9.0, {"turn.number": 0, "turn.kind": "greeting", "turn.time_to_first_audio_ms": 2500.0})]
+
+
 def test_r42_an_interruption_ends_its_turn_and_tells_how_fast_the_agent_fell_silent() -> None:
     world = World()
     world.trace.on_event(2.0, e.SpeechStarted(1, "u1"))

@@ -102,6 +102,20 @@ async def test_a_call_in_short(tmp_path: Path) -> None:
     }
 
 
+async def test_the_sound_for_a_caller_who_waits_for_a_model_is_no_reply(tmp_path: Path) -> None:
+    write = JournalWriter()
+    lines = [
+        *lines_of_a_call()[:1],
+        write.event(1.0, SpeechStopped(1, "u1", 900)),
+        write.command(2.5, PlayAudio("comfort", "comfort-2500", b"a" * 160)),
+        write.command(3.5, PlayAudio("r1", "i1", b"a" * 160)),
+        write.command(9.0, Close("the caller hung up")),
+    ]
+    write_journal(tmp_path, lines=lines)
+    (call,) = (await PastCalls(tmp_path).find()).calls
+    assert call.reply_ms == [2500]
+
+
 async def test_the_newest_calls_come_first_and_other_things_in_the_folder_are_passed_over(tmp_path: Path) -> None:
     for name in ("20261121-1", "20261122-1", "20261120-1"):
         write_journal(tmp_path, name)

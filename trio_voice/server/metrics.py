@@ -16,6 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
+from trio_voice.core.renewal import COMFORT
 from trio_voice.server.admission import Admission, EntryFault
 from trio_voice.server.call_watch import CallFacts
 from trio_voice.server.directory import CallDirectory
@@ -163,7 +164,7 @@ class CallMeter:
     def on_command(self, now: float, command: c.Command) -> None:
         """Count what is done."""
         match command:
-            case c.PlayAudio():
+            case c.PlayAudio(response_id=response_id) if response_id != COMFORT:
                 if self._awaited_since is not None:
                     self._metrics.first_audio.labels(self._turn).observe(now - self._awaited_since)
                     self._awaited_since = None

@@ -18,6 +18,7 @@ import msgspec
 import trio
 from attrs import define, field
 
+from trio_voice.core.renewal import COMFORT
 from trio_voice.errors import UserError
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.meter import levels_of
@@ -146,7 +147,8 @@ class _Digesting:
         if not isinstance(facts, dict):
             return
         if is_heard:
-            self._is_heard(_number(facts.get("t")))
+            if facts.get("response_id") != COMFORT:
+                self._is_heard(_number(facts.get("t")))
             return
         if "journal" in facts:
             self.header = facts
