@@ -1,4 +1,4 @@
-"""The agents in docs/agents.md can be loaded as they stand there."""
+"""The agents in docs/agents.md and README.md can be loaded as they stand there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from trio_voice.agent_file import load_agent
 from trio_voice.errors import UserError
 
 PAGE = Path(__file__).parent.parent / "docs" / "agents.md"
+README = Path(__file__).parent.parent / "README.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
@@ -43,6 +44,13 @@ def load(text: str) -> Agent:
 )
 def test_an_agent_of_the_page_can_be_served(block: int, tools: list[str]) -> None:
     assert list(load(BLOCKS[block]).toolbox) == tools
+
+
+def test_the_readmes_agent_has_20_lines_and_can_be_served() -> None:
+    (text,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(text.splitlines()) == 20
+    agent = load(text)
+    assert (agent.name, list(agent.toolbox)) == ("practice of Doctor Green", ["hang_up", "book"])
 
 
 def test_what_the_page_says_about_testing_is_so() -> None:

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-from attrs import field, frozen, validators
+from attrs import field, frozen, make_class, validators
 
 from trio_voice.errors import ConfigError
 from trio_voice.settings_sources import Given, build, from_assignments, from_environment, from_file
@@ -104,6 +104,15 @@ def test_a_mistake_in_a_file_is_told_with_key_origin_and_fix(tmp_path: Path, tex
     with pytest.raises(ConfigError) as error:
         read(tmp_path, text)
     assert str(error.value) == says.format(path=tmp_path / "t.toml")
+
+
+def test_a_section_that_is_too_long_for_a_line_is_not_listed(tmp_path: Path) -> None:
+    long = make_class("Long", [f"setting_{number}" for number in range(21)])
+    (tmp_path / "t.toml").write_text("[long]\nxyzzy = 1\n", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"there is no setting long\.xyzzy; docs/settings\.md lists the 21 settings of \[long\]$"
+    ):
+        from_file(tmp_path / "t.toml", {"long": long}, refused={})
 
 
 def test_a_long_value_is_shown_in_part(tmp_path: Path) -> None:

@@ -106,4 +106,8 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="trio-voice", prog_name="trio-voice")
 def main() -> None:
-    """Answer telephone calls with a speech-to-speech model."""
+    """Answer telephone calls with a speech-to-speech model.
+
+    A mistake in a setting, a file or a flag is one line that says what to do, and exit code 2. What other exit codes mean is told
+    in the help of each command.
+    """

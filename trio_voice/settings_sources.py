@@ -24,6 +24,7 @@ from trio_voice.errors import ConfigError
 
 PREFIX = "TRIO_VOICE_"
 _SHOWN_CHARACTERS = 60
+_LISTED_KEYS = 20
 
 Section = TypeVar("Section", bound=attrs.AttrsInstance)
 Sections = Mapping[str, type[attrs.AttrsInstance]]
@@ -122,8 +123,15 @@ def _known(name: str, origin: str, sections: Sections, refused: Mapping[str, str
     if section not in sections:
         raise ConfigError(f"{origin}: {_no_section(section, sections)}")
     meant = _meant(section, key, sections)
-    hint = f"did you mean {meant}?" if meant else f"[{section}] has: {', '.join(attrs.fields_dict(sections[section]))}"
+    hint = f"did you mean {meant}?" if meant else _all_of(section, sections)
     raise ConfigError(f"{origin}: there is no setting {name}; {hint}")
+
+
+def _all_of(section: str, sections: Sections) -> str:
+    keys = list(attrs.fields_dict(sections[section]))
+    if len(keys) > _LISTED_KEYS:
+        return f"docs/settings.md lists the {len(keys)} settings of [{section}]"
+    return f"[{section}] has: {', '.join(keys)}"
 
 
 def _meant(section: str, key: str, sections: Sections) -> str | None:

@@ -41,7 +41,7 @@ def _texts(kind: type[Any]) -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, Enum):
         value = value.value
