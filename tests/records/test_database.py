@@ -150,7 +150,7 @@ def test_an_older_or_an_empty_schema_is_not_read(database: Database, monkeypatch
         database.check()
     database.open()
     database.check()
-    monkeypatch.setattr(module, "_head", lambda: "2")
+    monkeypatch.setattr(module, "REVISION", "2")
     with pytest.raises(UserError, match=r"has the tables of an older version; the next start of trio-voice serve renews them"):
         database.check()
 

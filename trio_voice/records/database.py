@@ -11,15 +11,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
-from importlib.resources import files
+from importlib import import_module
 from statistics import median
+from types import ModuleType
 from typing import Any
 
 import attrs
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from attrs import define, field
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, inspect, select, text
 from sqlalchemy.exc import DataError, SQLAlchemyError, StatementError
@@ -28,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from trio_voice.errors import TrioVoiceError, UserError
 from trio_voice.records.address import Address
 from trio_voice.records.record import CallRecord, Latency, LatencyKind, Speaker, ToolUse, Turn
-from trio_voice.records.tables import CALLS, LATENCIES, TOOL_CALLS, TURNS
+from trio_voice.records.tables import CALLS, LATENCIES, METADATA, REVISION, SCHEMA, TOOL_CALLS, TURNS
 
 LOCK_LIMIT_S = 2.0
 CONNECT_LIMIT_S = 5
@@ -79,7 +76,7 @@ class Database:
             found = self._revision(connection)
         if found is None:
             raise UserError(f"there are no records in {self.address}; they come with the first call of: trio-voice serve")
-        if found != _head():
+        if found != REVISION:
             raise UserError(f"{self.address} has the tables of an older version; the next start of trio-voice serve renews them")
 
     def put(self, record: CallRecord) -> None:
@@ -159,10 +156,12 @@ class Database:
 
     def _revision(self, connection: Connection) -> str | None:
         """The schema's revision; None: there are no tables of ours. Raises NewerSchemaError."""
-        revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is not None and revision not in {each.revision for each in _scripts().walk_revisions()}:
+        if not inspect(connection).has_table(SCHEMA.name):
+            return None
+        revision = connection.execute(select(SCHEMA.c.version_num)).scalar_one_or_none()
+        if revision is not None and revision != REVISION and not _migrating().is_known(revision):
             raise NewerSchemaError(
-                f"the records in {self.address} have schema {revision}, this version of trio-voice knows them up to {_head()}: "
+                f"the records in {self.address} have schema {revision}, this version of trio-voice knows them up to {REVISION}: "
                 "install the newer version, or give another database with records.url"
             )
         return revision
@@ -171,30 +170,23 @@ class Database:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         found = self._revision(connection)
-        if found == _head():
-            return
-        if found is None and inspect(connection).has_table(CALLS.name):
+        if found is None:
+            self._make_tables(connection)
+        elif found != REVISION:
+            _migrating().migrate(connection)
+
+    def _make_tables(self, connection: Connection) -> None:
+        """Make what the migrations would come to, one after the other (a test compares the two)."""
+        if inspect(connection).has_table(CALLS.name):
             raise UserError(f"{self.address} has a table {CALLS.name} that is not ours; give another database with records.url")
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        METADATA.create_all(connection)
+        SCHEMA.create(connection, checkfirst=True)
+        connection.execute(insert(SCHEMA), {"version_num": REVISION})
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("trio_voice.records").joinpath("migrations")).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _head() -> str:
-    head = _scripts().get_current_head()
-    assert head is not None
-    return head
+def _migrating() -> ModuleType:
+    """Alembic weighs 16 MB, and is needed once in the life of a database."""
+    return import_module("trio_voice.records.migrating")
 
 
 def _postgresql(address: Address) -> Engine:

@@ -9,12 +9,13 @@ from alembic import command
 from sqlalchemy import inspect
 
 from trio_voice.records.address import file_address
-from trio_voice.records.database import Database, _config
+from trio_voice.records.database import Database
+from trio_voice.records.migrating import configuration
 
 
 def test_a_migration_is_a_part_of_the_transaction_it_is_run_in(tmp_path: Path) -> None:
     database = Database(file_address(tmp_path / "calls.db"))
-    config = _config()
+    config = configuration()
 
     def be_killed_after_the_migration() -> None:
         with database.reading() as connection:

@@ -8,12 +8,13 @@ from alembic import command
 from sqlalchemy import inspect
 
 from trio_voice.records.address import file_address
-from trio_voice.records.database import Database, _config
+from trio_voice.records.database import Database
+from trio_voice.records.migrating import configuration
 
 
 def test_it_makes_the_tables_and_takes_them_away(tmp_path: Path) -> None:
     database = Database(file_address(tmp_path / "calls.db"))
-    config = _config()
+    config = configuration()
     with database.reading() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "1")
