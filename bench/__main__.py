@@ -8,45 +8,73 @@ are worth printing take the whole, under ten minutes. The soak and the chaos hav
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import click
+from rich.console import Console
 
+from bench.summary import summarise
+
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended, as shells tell it."""
+END_LIMIT_S = 40.0
+"""How long a bench may take to end what it started."""
 WHOLE = (
-    ("capacity", "--calls", "10", "--calls", "50", "--calls", "100", "--seconds", "20", "--repeat", "2"),
+    ("capacity", "--calls", "10", "--calls", "50", "--calls", "100", "--calls", "200", "--seconds", "10", "--repeat", "1"),
+    ("memory", "--calls", "200", "--seconds", "6"),
     ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "20"),
+    ("transport", "--repeat", "3"),
     ("core",),
     ("startup", "--repeat", "3"),
-    ("switch",),
+    ("switch", "--switches", "8"),
     ("barge_in",),
-    ("model_server", "--seconds", "15"),
+    ("model_server", "--seconds", "10"),
 )
 QUICK = (
     ("capacity", "--quick"),
-    ("interruptions", "--calls", "10", "--seconds", "12"),
+    ("transport", "--repeat", "1", "--rounds", "30"),
     ("core", "--repeat", "3"),
     ("startup", "--repeat", "1"),
 )
 
 
+def run_part(name: str, arguments: Sequence[str]) -> int:
+    """Run one bench; its exit code. Ctrl-C is passed on to it, and waited for: it ends the servers that it started."""
+    with subprocess.Popen([sys.executable, "-m", f"bench.{name}", *arguments]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(END_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="A minute instead of ten.")
 def main(*, quick: bool) -> None:
-    """Run all benches. Exit code 1 when one of them failed; the others run all the same."""
-    failed = []
+    """Run all benches, and print their figures in one table. Exit code 1 when one of them failed; the others run all the same."""
+    failed: list[str] = []
+    done: list[str] = []
     for name, *arguments in QUICK if quick else WHOLE:
         click.echo(f"\n== python -m {' '.join([f'bench.{name}', *arguments])}", color=None)
         began = time.monotonic()
         try:
-            code = subprocess.call([sys.executable, "-m", f"bench.{name}", *arguments])
+            code = run_part(name, arguments)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
-            sys.exit(130)
-        if code:
-            failed.append(name)
+            sys.exit(INTERRUPTED)
+        (failed if code else done).append(name)
         click.echo(f"== {time.monotonic() - began:.0f} s")
+    console = Console()
+    console.width = max(console.width, 100)
+    summarise(done, console)
     if failed:
         click.echo(f"failed: {', '.join(failed)}", err=True)
         sys.exit(1)

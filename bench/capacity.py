@@ -15,9 +15,7 @@ cost beyond that is told apart. Frames are counted over the whole.
 
 from __future__ import annotations
 
-import json
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,16 +28,17 @@ from typing import Any
 import click
 import msgspec
 import trio
-from attrs import asdict, define, field, frozen
+from attrs import define, field, frozen
 from rich.console import Console
-from rich.table import Table
 
 from bench.load import LAST_SENTENCE_S, LoadCaller, Speaker, Totals
+from bench.plots import draw
 from bench.processes import ROOT, Measured, free_port, pin, started, wait_until_listening
+from bench.results_folder import write_result
+from bench.rows import Row, show
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
-RESULTS = Path(__file__).parent / "results"
 SYSTEM_PROCESSOR, CALLERS_PROCESSOR = 1, 0
 LATE_LIMIT_MS = 15.0
 """The 99th percentile of the callers' own lateness: callers who are later send what other callers do not, frames in twos."""
@@ -55,44 +54,16 @@ INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells tell it."""
 
 
-@frozen
-class Row:
-    """One run of one system."""
-
-    system: str
-    calls: int
-    seconds: float
-    """The time that counts."""
-    cpu_s_per_call_minute: float
-    cpu_share: float
-    """Of one processor."""
-    setup_cpu_ms: float
-    """Processor time for a call's begin: what was spent while calls began, less what those that had begun went on to cost."""
-    kilobytes_per_call: float
-    up_p50_ms: float
-    up_p99_ms: float
-    down_p50_ms: float
-    down_p99_ms: float
-    turns: int
-    lost_up_frames: int
-    lost_down_bytes: int
-    ended_early: int
-    late_p99_ms: float
-    """The callers'."""
-    generator_cpu_share: float
-    """Of the callers' and the model's processor."""
-    valid: bool
-
-
 System = Callable[[str, Path], AbstractAsyncContextManager[tuple[Measured, int, str]]]
 
 
 @asynccontextmanager
-async def trio_voice(model_url: str, folder: Path) -> AsyncIterator[tuple[Measured, int, str]]:
-    """The server, as `make run` starts it, with the bench's model."""
+async def trio_voice(model_url: str, folder: Path, *more: str) -> AsyncIterator[tuple[Measured, int, str]]:
+    """The server, as `make run` starts it, with the bench's model; `more` settings may follow."""
     port = free_port()
     arguments = ["-m", "trio_voice", "serve", "--port", str(port), "--set", f"model.url={model_url}"]
-    arguments += ["--set", f"server.calls_folder={folder / 'calls'}", "--set", "server.log_level=warning"]
+    for assignment in (f"server.calls_folder={folder / 'calls'}", "server.log_level=warning", *more):
+        arguments += ["--set", assignment]
     async with started(arguments, SYSTEM_PROCESSOR, folder / "trio-voice.log") as measured:
         await wait_until_listening(port)
         yield measured, port, "/media/twilio"
@@ -221,57 +192,6 @@ async def measure(name: str, system: System, calls: int, seconds: float, folder:
         return run.row(name, msgspec.json.decode(await model.last_line()))
 
 
-COLUMNS = (
-    "system",
-    "calls",
-    "CPU s a call-minute",
-    "core",
-    "set-up CPU ms",
-    "KB a call",
-    "up p50 / p99 ms",
-    "down p50 / p99 ms",
-    "lost",
-    "turns",
-    "generator: core, late p99",
-    "valid",
-)
-
-
-def show(rows: Sequence[Row], console: Console) -> None:
-    """Print the median of the repetitions, system by system."""
-    table = Table(title="Cost and delay of a call (median of the repetitions; added delay, each way)")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=column == "system")
-    for system, calls in dict.fromkeys((row.system, row.calls) for row in rows):
-        same = [row for row in rows if (row.system, row.calls) == (system, calls)]
-
-        def middle(pick: Callable[[Row], float], same: Sequence[Row] = same) -> float:
-            return statistics.median(pick(row) for row in same)
-
-        table.add_row(
-            system,
-            str(calls),
-            f"{middle(lambda row: row.cpu_s_per_call_minute):.3f}",
-            f"{middle(lambda row: row.cpu_share):.0%}",
-            f"{middle(lambda row: row.setup_cpu_ms):.1f}",
-            f"{middle(lambda row: row.kilobytes_per_call):.0f}",
-            f"{middle(lambda row: row.up_p50_ms):.2f} / {middle(lambda row: row.up_p99_ms):.2f}",
-            f"{middle(lambda row: row.down_p50_ms):.2f} / {middle(lambda row: row.down_p99_ms):.2f}",
-            f"{sum(row.lost_up_frames for row in same)} fr, {sum(row.lost_down_bytes for row in same)} B"
-            + (f", {ended} calls" if (ended := sum(row.ended_early for row in same)) else ""),
-            str(sum(row.turns for row in same)),
-            f"{middle(lambda row: row.generator_cpu_share):.0%}, {middle(lambda row: row.late_p99_ms):.1f} ms",
-            f"{sum(row.valid for row in same)}/{len(same)}",
-        )
-    console.print(table)
-    for calls in dict.fromkeys(row.calls for row in rows):
-        ours, floor = ([row for row in rows if row.system == name and row.calls == calls] for name in SYSTEMS)
-        ratios = [one.cpu_s_per_call_minute / other.cpu_s_per_call_minute for one, other in zip(ours, floor, strict=True)]
-        console.print(
-            f"{calls} calls: trio-voice costs {statistics.median(ratios):.2f} times what the relay costs (pair by pair)"
-        )
-
-
 async def run(calls: Sequence[int], seconds: float, repeat: int, console: Console) -> list[Row]:
     """All runs, the systems in turn."""
     rows: list[Row] = []
@@ -290,7 +210,7 @@ async def run(calls: Sequence[int], seconds: float, repeat: int, console: Consol
 @click.option("--repeat", type=int, default=3, show_default=True, help="How often each pair is run.")
 @click.option("--quick", is_flag=True, help="One pair of 10 calls, 8 seconds.")
 def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) -> None:
-    """Measure, print a table, write bench/results/capacity.json."""
+    """Measure, print a table, write bench/results/capacity.json and capacity.png."""
     console = Console()
     console.width = max(console.width, 160)
     if quick:
@@ -304,13 +224,13 @@ def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) ->
     if rows is None:
         console.print("Interrupted: nothing was written.")
         raise SystemExit(INTERRUPTED)
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / "capacity.json"
     machine = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
-    report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "rows": [asdict(row) for row in rows]}
-    target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "rows": rows}
+    target = write_result("capacity", report)
     show(rows, console)
-    console.print(f"Written: {target.relative_to(ROOT)}")
+    picture = target.with_suffix(".png")
+    draw(rows, picture)
+    console.print(f"Written: {target.relative_to(ROOT)}, {picture.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

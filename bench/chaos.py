@@ -10,7 +10,6 @@ as long as it lasts; there the proof is that nothing is lost and that the next p
 
 from __future__ import annotations
 
-import json
 import resource
 import signal
 import socket
@@ -26,7 +25,7 @@ import click
 import msgspec
 import psutil
 import trio
-from attrs import asdict, define, field, frozen
+from attrs import define, field, frozen
 from rich.console import Console
 from rich.table import Table
 
@@ -34,11 +33,11 @@ from bench.capacity import CALLS_A_SECOND, LATE_LIMIT_MS, percentile
 from bench.load import FRAME_BYTES, FRAME_S, LoadCaller, Speaker, Totals, client_frame, upgraded
 from bench.processes import free_port, pin, started, wait_until_listening
 from bench.random_caller import GARBAGE, RandomCaller, Story
+from bench.results_folder import write_result
 from bench.soak import FAULTS, NO_FAULTS, set_faults
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
-RESULTS = Path(__file__).parent / "results"
 SERVER_PROCESSOR, CALLERS_PROCESSOR = 1, 0
 GOOD_ENOUGH_MS = 20.0
 JOURNAL_LIMIT_BYTES = 4096
@@ -375,8 +374,7 @@ def main(calls: int, seconds: float, seed: int) -> None:
     console.width = max(console.width, 100)
     pin(CALLERS_PROCESSOR)
     rows, problems = trio.run(chaos, calls, seconds, seed, console)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "chaos.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    write_result("chaos", rows)
     if problems:
         console.print("The good calls noticed: " + ", ".join(problems))
         sys.exit(1)

@@ -11,7 +11,6 @@ Every caller interrupts every reply after it has heard a second or more of it. T
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -23,18 +22,18 @@ import click
 import msgspec
 import numpy as np
 import trio
-from attrs import asdict, define, field, frozen
+from attrs import define, field, frozen
 from rich.console import Console
 from rich.table import Table
 
 from bench.capacity import CALLERS_PROCESSOR, LATE_LIMIT_MS, percentile, trio_voice
 from bench.load import FRAME_BYTES, LoadCaller, Speaker, Totals
 from bench.processes import pin, started
+from bench.results_folder import write_result
 from bench.stamps import with_number
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
-RESULTS = Path(__file__).parent / "results"
 SENTENCE_S = 1.5
 LOUDER = 3.0
 """Callers who speak up: the echo guard lets them through at once, and what is measured is our speed, not its caution."""
@@ -192,8 +191,7 @@ def main(calls: tuple[int, ...], seconds: float) -> None:
     console.width = max(console.width, 100)
     pin(CALLERS_PROCESSOR)
     rows = trio.run(run, calls, seconds, console)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "interruptions.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    write_result("interruptions", rows)
     if any(row.late_bytes for row in rows):
         sys.exit(1)
 

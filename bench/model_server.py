@@ -13,7 +13,6 @@ import json
 import os
 import socket
 import time
-from pathlib import Path
 
 import click
 import trio
@@ -22,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import Measured, free_port, started, wait_until_listening
+from bench.results_folder import RESULTS, write_result
 from trio_voice.audio import g711
 from trio_voice.audio.resample import Downsampler24To8
 from trio_voice.realtime_server.frames import mask
 from trio_voice.realtime_server.voice_tones import spoken_in_tones
 
-RESULTS = Path(__file__).parent / "results"
 FRAME_S = 0.02
 TARGET_CORES = 0.5
 UPDATE: dict[str, object] = {
@@ -165,7 +164,7 @@ def main(sessions: int, seconds: float, full: bool) -> None:
     """Measure, print, write."""
     result = trio.run(lambda: run(sessions, seconds, cheap=not full))
     Console().print(table(result))
-    (RESULTS / "model_server.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
+    write_result("model_server", result)
 
 
 if __name__ == "__main__":

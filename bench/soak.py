@@ -9,7 +9,6 @@ have grown with the number of calls: the slope over the second half of the run i
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import tempfile
@@ -28,11 +27,11 @@ from rich.table import Table
 
 from bench.processes import Measured, free_port, started, wait_until_listening
 from bench.random_caller import RandomCaller, Story
+from bench.results_folder import write_result
 from bench.watched_server import Living
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
-RESULTS = Path(__file__).parent / "results"
 SERVER_PROCESSOR, CALLERS_PROCESSOR = 1, 0
 WARM_UP_CALLS = 40
 SETTLED_LIMIT_S = 120.0
@@ -230,8 +229,7 @@ def main(minutes: float, rate: float, seed: int) -> None:
     """Run, and write bench/results/soak.json."""
     console = Console()
     report = trio.run(soak, rate, minutes * 60, seed, console)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "soak.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_result("soak", report)
     if report["left"]:
         sys.exit(1)
 

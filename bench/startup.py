@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -24,8 +23,8 @@ from rich.table import Table
 from bench.capacity import CALLERS_PROCESSOR, trio_voice
 from bench.load import client_frame, upgraded
 from bench.processes import Measured, pin, started
+from bench.results_folder import write_result
 
-RESULTS = Path(__file__).parent / "results"
 CALLS = 100
 TARGETS = {"ready_s": 1.0, "idle_mb": 60.0, "setup_ms": 20.0}
 _TEXT = 1
@@ -107,8 +106,7 @@ def main(repeat: int) -> None:
     console.width = max(console.width, 100)
     pin(CALLERS_PROCESSOR)
     results = trio.run(run, repeat, console)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "startup.json").write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8")
+    write_result("startup", results)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ that a hand-off adds is the difference of the medians. The embedded model answer
 from __future__ import annotations
 
 import base64
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -18,14 +17,14 @@ from pathlib import Path
 import click
 import msgspec
 import trio
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from rich.console import Console
 from rich.table import Table
 
 from bench.load import FRAME_BYTES, FRAME_S, client_frame, server_frames, upgraded
 from bench.processes import free_port, pin, started, wait_until_listening
+from bench.results_folder import write_result
 
-RESULTS = Path(__file__).parent / "results"
 SERVER_PROCESSOR, CALLER_PROCESSOR = 1, 0
 TARGET_MS = 300.0
 ANSWER_LIMIT_S = 15.0
@@ -231,10 +230,9 @@ def main(switches: int) -> None:
     table.add_row("hand-offs in the journal", str(result.applied), str(result.switches))
     table.add_row("not answered", str(result.unanswered), "0")
     console.print(table)
-    RESULTS.mkdir(exist_ok=True)
     if result.unanswered or result.applied < result.switches:
         raise click.ClickException("not every hand-off was made and answered: the figures mean nothing")
-    (RESULTS / "switch.json").write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    write_result("switch", result)
 
 
 if __name__ == "__main__":

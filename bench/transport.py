@@ -9,14 +9,12 @@ caller's frame to a few connections at once, as a server sees it under load. It 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import click
 import trio
@@ -25,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from trio_websocket import WebSocketConnection, wrap_client_stream, wrap_server_stream
 
+from bench.results_folder import write_result
 from trio_voice.realtime_server.frames import mask
 from trio_voice.server.handshake import ServerHandshake
 from trio_voice.server.websocket import MessageSocket, answer_websocket, client_websocket
 
-RESULTS = Path(__file__).parent / "results"
 AT_ONCE = 5
 PAYLOAD = (
     '{"event":"media","sequenceNumber":"1234","streamSid":"MZ' + "0" * 32 + '","media":{"payload":"' + "f" * 216 + '"}}'
@@ -162,8 +160,7 @@ def main(connections: int, rounds: int, repeat: int) -> None:
     Console().print(table)
     ratio = statistics.median(one / other for one, other in zip(*found.values(), strict=True))
     Console().print(f"pair by pair ours costs {ratio:.2f} times what trio-websocket costs")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "transport.json").write_text(json.dumps({"us": found, "ratio": ratio}, indent=2) + "\n")
+    write_result("transport", {"us": found, "ratio": ratio})
 
 
 if __name__ == "__main__":
