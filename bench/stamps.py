@@ -63,9 +63,9 @@ def tell_arrivals(receiver: socket.socket | trio.socket.SocketType) -> None:
 
 def arrival_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     """When the bytes came, in nanoseconds of the monotonic clock; now, where the kernel does not tell."""
-    now = time.monotonic_ns()
+    people_ns, now = time.time_ns(), time.monotonic_ns()
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
             seconds, nanoseconds = struct.unpack("=qq", data[:16])  # of the clock that people read
-            return now - max(0, time.time_ns() - int(seconds) * 1_000_000_000 - int(nanoseconds))
+            return now - max(0, people_ns - int(seconds) * 1_000_000_000 - int(nanoseconds))
     return now
