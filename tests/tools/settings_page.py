@@ -21,8 +21,18 @@ Every setting can be given in three places; the later one wins:
 2. the environment: `TRIO_VOICE_<SECTION>_<KEY>`, for instance `TRIO_VOICE_CALL_IDLE_S=8`;
 3. the command line: `--set SECTION.KEY=VALUE`, or a flag of its own for the most common ones (`trio-voice serve --help`).
 
-Keys never go into a file that is read and shared: `OPENAI_API_KEY` (or `TRIO_VOICE_MODEL_API_KEY` for another server) in the
-environment, or `model.api_key_file`.
+Secrets never go into a file that is read and shared, nor into a flag of `serve`. They come from the environment, or from files of
+their own that settings name (`model.api_key_file`, `server.api_token_file`, `twilio.auth_token_file`).
+
+| variable that is no setting | what it does |
+|---|---|
+| `OPENAI_API_KEY` | The key for OpenAI. If it is set, and `model.url` is not, OpenAI's model answers. |
+| `TRIO_VOICE_MODEL_API_KEY` | The key for the model at `model.url`, whoever's it is. |
+| `TRIO_VOICE_API_TOKEN` | The token that opens the API, the metrics and the console. |
+| `TWILIO_ACCOUNT_SID`, `TWILIO_AUTH_TOKEN` | The Twilio account ([twilio](twilio.md)). |
+| `TRIO_VOICE_CONFIG` | The file of settings, where `--config` names none. |
+| `TRIO_VOICE_SPEECH` | Where `make call` keeps recorded speech; else `~/.cache/trio-voice/speech`. |
+| `TRIO_VOICE_MODEL_KEY` | The key that `trio-voice model` asks its clients for ([realtime-server](realtime-server.md)). |
 
 This page is written from the code (`python -m tests.tools.settings_page`).
 """
