@@ -19,7 +19,7 @@ from attrs import define, field
 from trio.testing import MockClock
 
 from tests.agent.test_context import Asked
-from trio_voice.agent.context import CallContext
+from trio_voice.agent.context import CallContext, NotSupported
 from trio_voice.agent.tool import Tool, ToolError, tool
 from trio_voice.core.call import Call
 from trio_voice.core.commands import ClearPlayback, Command, PlayAudio, RunTool
@@ -283,6 +283,17 @@ async def test_a_tool_can_choose_its_words_for_the_model() -> None:
         with structlog.testing.capture_logs() as logs:
             assert await answer(each) == '{"error":"there is no \\"Ada\\""}'
         assert [line["log_level"] for line in logs] == ["info"]
+
+
+async def test_what_the_carrier_cannot_do_is_told_to_the_model() -> None:
+    @tool
+    async def press(keys: str) -> None:
+        """Press keys."""
+        raise NotSupported(f"twilio cannot press {keys} over a media stream")
+
+    with structlog.testing.capture_logs() as logs:
+        assert await answer(press, '{"keys": "1"}') == '{"error":"twilio cannot press 1 over a media stream"}'
+    assert [line["log_level"] for line in logs] == ["info"]
 
 
 async def test_tools_of_a_call_share_its_context() -> None:

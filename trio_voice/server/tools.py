@@ -3,7 +3,7 @@
 `ToolRunner.run` returns at once. What comes of a tool is reported by a plain call of `finished`, exactly once for each tool call,
 unless the call ends first: then the tools end with it. The answer is always a text for the model: what the function returned, or
 `{"error": ...}`. What a tool raised is logged with its traceback and told to the model in general words only, unless the tool
-raised a `ToolError`, whose words are meant for the model.
+raised a `ToolError`, whose words are meant for the model, or let a `NotSupported` out: what a carrier cannot do is no failure.
 
 A tool's time runs from the model's call to the answer, waiting included, because that is what the caller notices.
 """
@@ -19,7 +19,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from trio_voice.agent.context import CallContext
+from trio_voice.agent.context import CallContext, NotSupported
 from trio_voice.agent.tool import OnBargeIn, Tool, ToolError, WrongArguments
 from trio_voice.server.foreign_code import cancellation_in, failure_in, leaves
 from trio_voice.server.tool_threads import ToolThreads
@@ -118,7 +118,7 @@ class ToolRunner:
         if failure is None:
             return None
         told = list(leaves(failure))
-        if all(isinstance(each, ToolError) for each in told):
+        if all(isinstance(each, ToolError | NotSupported) for each in told):
             log.info("a tool told the model of an error", tool=run.tool.name, tool_call_id=run.tool_call_id)
             return error_text(str(told[0]))
         log.exception("a tool failed", tool=run.tool.name, tool_call_id=run.tool_call_id)  # noqa: LOG004 - called while handling
