@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 import structlog
 
@@ -55,6 +56,14 @@ def test_what_is_below_the_level_is_not_logged() -> None:
     logging.getLogger("theirs").info("no")
     structlog.get_logger("ours").error("yes")
     assert [line["event"] for line in lines(out)] == ["yes"]
+
+
+async def test_no_request_is_logged_with_its_url() -> None:
+    out = io.StringIO()
+    set_up_logging(LogFormat.JSON, LogLevel.DEBUG, out)
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: httpx2.Response(200))) as client:
+        await client.get("https://api.example/calls?caller=4930123456")
+    assert "4930123456" not in out.getvalue()
 
 
 @pytest.mark.parametrize("name", ["trio-websocket", "botocore.auth", "urllib3.connectionpool"])

@@ -18,8 +18,9 @@ from trio_voice.sections import LogFormat, LogLevel
 from trio_voice.storage.printable import printable
 from trio_voice.storage.redaction import Redaction
 
-TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2", "alembic", "boto3", "botocore", "urllib3")
-"""Libraries that log every frame at DEBUG, every step of their own start, or how they sign; only their warnings are wanted."""
+TALKATIVE = ("trio-websocket", "trio_websocket", "hpack", "h2", "httpx", "httpx2", "alembic", "boto3", "botocore", "urllib3")
+"""Libraries that log every frame, every request with its whole URL, every step of their own start, or how they sign; only their
+warnings are wanted."""
 
 ACCEPTING = "trio.serve_listeners"
 """Trio's logger for connections that cannot be taken because something has run out: a traceback, ten times a second."""
