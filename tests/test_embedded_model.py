@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 import trio.testing
 
@@ -47,3 +48,15 @@ async def test_the_embedded_model_has_the_script_and_the_voice_of_the_settings(
     async with trio.open_nursery() as nursery:
         with pytest.raises(UserError, match=r"nowhere\.toml"):
             await start_embedded_model(nursery, ModelSettings(script=tmp_path / "nowhere.toml"), print)
+
+
+async def test_it_begins_without_a_word_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[str] = []
+    with structlog.testing.capture_logs() as logged:
+        async with trio.open_nursery() as nursery:
+            url = await start_embedded_model(nursery, ModelSettings(voice=VoiceEngine.TONES), told.append)
+            nursery.cancel_scope.cancel()
+    assert url.startswith("ws://127.0.0.1:")
+    assert told == ["tones stand for speech, as the settings ask"]
+    assert [line["event"] for line in logged if line["log_level"] != "debug"] == []
+    assert capsys.readouterr().out == ""

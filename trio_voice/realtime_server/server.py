@@ -91,8 +91,9 @@ class ModelServer:
     switches: Switches
     """Of sessions that begin from now on."""
     silero: SileroModel | None = None
-    recogniser: Recogniser | None = None
     """The network that all sessions share, where the settings ask for it."""
+    recogniser: Recogniser | None = None
+    """The one process that tells all sessions' words, where the script lists phrases."""
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
@@ -235,8 +236,11 @@ async def serve_model(
             listeners = await _listen(settings)
             url = url_of(settings.host, listeners[0].socket.getsockname()[1])
             server = ModelServer(settings, voice, settings.script.switches, silero, recogniser)
-            server.log.info("listening", url=url, script=settings.script.name, voice=voice.describe())
-            if tell_voice is not None:
+            facts = {"url": url, "script": settings.script.name, "voice": voice.describe()}
+            if tell_voice is None:
+                server.log.info("listening", **facts)
+            else:  # who is told says it in words of their own
+                server.log.debug("listening", **facts)
                 tell_voice(voice.describe())
             task_status.started(url)
             await trio.serve_listeners(server.handle, listeners)
