@@ -18,7 +18,6 @@ def test_an_example_in_toml_is_a_whole_configuration(path: Path) -> None:
 
 
 TOOLS = {
-    "appointments.py": {"book"},
     "language_assessment.py": {"ceiling_reached"},
     "receptionist.py": {"book", "free_hours", "to_billing"},
 }
