@@ -106,6 +106,25 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free
 
 
 @pytest.mark.parametrize(
+    ("recording", "hours"),
+    [
+        (RecordingSettings(), 284),
+        (RecordingSettings(enabled=True), 70),
+        (RecordingSettings(enabled=True, folder=Path("/r")), 284),
+    ],
+)
+async def test_how_many_hours_of_calls_a_disk_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: RecordingSettings, hours: int
+) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10 * 1024**3))
+    found = await checks(settings(tmp_path, recording=recording)).disk()
+    assert found.text == f"10.0 GiB free at {tmp_path}: about {hours} hours of calls"
+
+
+@pytest.mark.parametrize(
     ("answers", "says"),
     [
         (healthy, "a trio-voice answers on 127.0.0.1 port "),

@@ -35,8 +35,10 @@ NETWORK_LIMIT_S = 8.0
 CLOCK_LIMIT_S = 30.0
 """Beyond it certificates and signatures with a time in them begin to fail."""
 FREE_BYTES = 1024**3
-CALL_BYTES_PER_HOUR = 60 * 1024**2
-"""What a call's journal and recording take on disk, about."""
+JOURNAL_BYTES_PER_HOUR = 36 * 1024**2
+"""What a call's journal takes on disk, about."""
+RECORDING_BYTES_PER_HOUR = 3600 * 8000 * 4
+"""Two channels of 16 bits at 8000 Hz."""
 FILES_PER_CALL = 4
 RECORDS_LIMIT_S = 8.0
 _CALLS_WAIT = "calls are answered all the same, and recorded when it can be used again"
@@ -112,7 +114,9 @@ class Checks:
         while not folder.exists():
             folder = folder.parent
         free = shutil.disk_usage(folder).free
-        text = f"{free / 1024**3:.1f} GiB free at {folder}: about {free // CALL_BYTES_PER_HOUR} hours of calls"
+        is_recorded = self.settings.recording.enabled and recordings_folder(self.settings) == self.settings.server.calls_folder
+        per_hour = JOURNAL_BYTES_PER_HOUR + (RECORDING_BYTES_PER_HOUR if is_recorded else 0)
+        text = f"{free / 1024**3:.1f} GiB free at {folder}: about {free // per_hour} hours of calls"
         if free < FREE_BYTES:
             return Finding("disk", Verdict.WRONG, f"only {text}; remove old calls, or give another server.calls_folder")
         return Finding("disk", Verdict.OK, text)
