@@ -13,6 +13,7 @@ from trio_voice.config import ModelAccess, Settings
 from trio_voice.core.settings import CallSettings, Turns, Wording
 from trio_voice.plan import call_plan, model_in_words
 from trio_voice.realtime.settings import AudioFormat, NoiseReduction, SessionSettings
+from trio_voice.recording.settings import RecordingSettings
 from trio_voice.sections import ModelAudioFormat, ModelSettings
 
 SETTINGS = Settings(
@@ -75,6 +76,16 @@ def test_the_rest_of_the_plan_is_passed_on_and_there_is_an_apology() -> None:
     assert len(plan.comfort) == 3200  # 0.4 s of soft tones
     assert -35 < rms_dbfs(ulaw_to_pcm16(plan.comfort)) < -25
     assert plan.agent_name == SETTINGS.agent.name
+
+
+def test_r37_only_who_is_recorded_hears_the_tone_and_only_if_it_is_wanted() -> None:
+    def tone(recording: RecordingSettings) -> bytes:
+        return call_plan(evolve(SETTINGS, recording=recording), "https://host/v1", "1").beep
+
+    wanted = tone(RecordingSettings(enabled=True, beep=True))
+    assert len(wanted) == 1600  # 0.2 s
+    assert -24 < rms_dbfs(ulaw_to_pcm16(wanted)) < -18
+    assert tone(RecordingSettings(enabled=True)) == tone(RecordingSettings(beep=True)) == b""
 
 
 def test_the_model_is_named_without_its_secrets() -> None:

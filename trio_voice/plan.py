@@ -16,9 +16,9 @@ from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.dial import Target
 from trio_voice.server.model import ModelEndpoint
 
-_COMFORT_PEAK = 2500
+_COMFORT_PEAK, _BEEP_PEAK = 2500, 6000
 _TONE_SAMPLES = 1600
-"""0.2 s, which fade in and out."""
+"""0.2 s."""
 
 
 def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
@@ -36,6 +36,7 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
         wording=settings.wording,
         apology=_apology(),
         comfort=_comfort(),
+        beep=_beep() if settings.recording.enabled and settings.recording.beep else b"",
         version=version,
     )
 
@@ -69,15 +70,24 @@ def _apology() -> bytes:
 
 @cache
 def _comfort() -> bytes:
-    """What a caller hears now and then who waits for a model: two short, soft tones, mu-law at 8000 Hz."""
-    samples = b"".join(
-        round(_COMFORT_PEAK * math.sin(math.pi * at / _TONE_SAMPLES) * math.sin(2 * math.pi * pitch_hz * at / 8000)).to_bytes(
+    """What a caller hears now and then who waits for a model: two short, soft tones."""
+    return pcm16_to_ulaw(_tone(440, _COMFORT_PEAK) + _tone(554, _COMFORT_PEAK))
+
+
+@cache
+def _beep() -> bytes:
+    """What a caller hears at the begin of a call that is recorded: one tone, as recorders have made it since there are any."""
+    return pcm16_to_ulaw(_tone(1400, _BEEP_PEAK))
+
+
+def _tone(pitch_hz: int, peak: int) -> bytes:
+    """A tone that fades in and out: 16 bits at 8000 Hz."""
+    return b"".join(
+        round(peak * math.sin(math.pi * at / _TONE_SAMPLES) * math.sin(2 * math.pi * pitch_hz * at / 8000)).to_bytes(
             2, "little", signed=True
         )
-        for pitch_hz in (440, 554)
         for at in range(_TONE_SAMPLES)
     )
-    return pcm16_to_ulaw(samples)
 
 
 def model_in_words(settings: Settings) -> str:

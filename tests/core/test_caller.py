@@ -1,6 +1,7 @@
 """The caller's side: what the guarantees B, C and R22 leave out."""
 
-from tests.core.playbook import FRAME, conversing, greeting, hear, speaking, spoken, started, turn
+from tests.core.playbook import FRAME, Playbook, conversing, greeting, hear, speaking, spoken, started, turn
+from trio_voice.core.call import Call
 from trio_voice.core.commands import (
     AppendAudio,
     CancelResponse,
@@ -9,10 +10,12 @@ from trio_voice.core.commands import (
     DeleteItem,
     Discard,
     Note,
+    OpenSession,
     PlayAudio,
     Purpose,
     Refusal,
     Refuse,
+    SendMark,
     TruncateItem,
 )
 from trio_voice.core.deadlines import Timer
@@ -25,10 +28,12 @@ from trio_voice.core.events import (
     ModelAudio,
     PlaybackMarked,
     ResponseCreated,
+    SessionReady,
     SpeechStarted,
     SpeechStopped,
     TurnCommitted,
 )
+from trio_voice.core.settings import CallSettings, Wording
 from trio_voice.core.states import CallState, TurnState
 
 SPEAKS, FALLS_SILENT, COMMITTED = SpeechStarted(1, "u1"), SpeechStopped(1, "u1"), TurnCommitted(1, "u1")
@@ -41,6 +46,16 @@ def test_what_is_timed_from_the_start() -> None:
     deadlines = started(longest_call_s=100.0, longest_call_notice_s=30.0, calibration_limit_s=3.0).call.parts.deadlines
     named = (Timer.LONGEST_CALL, Timer.LONGEST_CALL_NOTICE, Timer.CALIBRATION)
     assert [deadlines.at(timer) for timer in named] == [100.0, 70.0, 3.0]
+
+
+def test_r37_a_tone_at_the_begin_is_on_the_ledger_like_all_that_is_heard() -> None:
+    book = Playbook(Call(CallSettings(), Wording(greeting="greet"), beep=b"b" * 1600)) >> CallStarted("CA1")
+    book = book << PlayAudio("beep", "beep", b"b" * 1600) << SendMark("1.1") << OpenSession(1)
+    assert book.call.parts.playback.rest_s(0.0) == 0.2
+    book = book >> 0.1 >> SessionReady(1) << CreateResponse(1, 1, Purpose.GREETING, "greet") >> 0.1 >> PlaybackMarked("1.1")
+    assert not book.call.parts.playback.speaking
+    book = book >> ResponseCreated(1, "r1") >> ModelAudio(1, "r1", "i1", b"a" * 800) << PlayAudio("r1", "i1", b"a" * 800)
+    assert book.call.state is CallState.GREETING, "the tone is not the greeting"
 
 
 def test_a_call_that_is_shorter_than_its_notice_is_not_announced() -> None:

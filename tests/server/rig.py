@@ -274,6 +274,7 @@ class Rig:
     start_limit_s: float = 10.0
     witnesses: Sequence[Witness] = ()
     comfort: bytes = b""
+    beep: bytes = b""
     transcription_model: str | None = None
     watches: tuple[Watch, ...] = ()
     sessions: list[ModelTalker] = field(factory=list)
@@ -298,6 +299,7 @@ class Rig:
                 SessionSettings(instructions="", model="test", transcription_model=self.transcription_model)
             ),
             comfort=self.comfort,
+            beep=self.beep,
             toolbox=self.agent.toolbox,
             agent_name=self.agent.name,
             jitter=lambda: 1.0,

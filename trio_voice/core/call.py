@@ -31,7 +31,8 @@ __all__ = ["ALREADY_ACTIVE", "CANCEL_NOT_ACTIVE", "NEVER_RETRY", "Call"]
 class Call:
     """One call. `apology` is audio in the call's encoding, played when the model cannot speak any more.
 
-    `comfort`, too, is played while there is no model. `marks`: the carrier echoes playback marks. `bytes_per_ms` is 8 for G.711.
+    `comfort`, too, is played while there is no model, `beep` at the call's begin. `marks`: the carrier echoes playback marks.
+    `bytes_per_ms` is 8 for G.711.
     """
 
     settings: CallSettings = field(factory=CallSettings)
@@ -40,10 +41,11 @@ class Call:
     marks: bool = True
     bytes_per_ms: int = 8
     comfort: bytes = b""
+    beep: bytes = b""
     parts: Parts = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.parts = Parts(self.settings, self.wording, self.apology, self.marks, self.bytes_per_ms, self.comfort)
+        self.parts = Parts(self.settings, self.wording, self.apology, self.marks, self.bytes_per_ms, self.comfort, self.beep)
 
     def receive(self, event: e.Event, now: float) -> list[Command]:
         """Take one event in and return what is to be done about it, in order.

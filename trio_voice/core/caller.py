@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trio_voice.core.commands import (
+    BEEP,
     AppendAudio,
     DeleteItem,
     Discard,
@@ -22,6 +23,7 @@ from trio_voice.core.events import (
     CallStarted,
     DigitPressed,
     DigitsAsked,
+    ModelAudio,
     PlaybackMarked,
     SpeechStarted,
     SpeechStopped,
@@ -39,7 +41,7 @@ from trio_voice.core.states import CallState, TurnState
 
 
 def on_call_started(parts: Parts, _event: CallStarted, now: float) -> None:
-    """Open the first session; from here on the call is timed."""
+    """Open the first session, behind a tone if there is one; from here on the call is timed."""
     settings, deadlines = parts.settings, parts.deadlines
     if not parts.sessions.never_opened:
         parts.do(Discard(Refusal.DUPLICATE))
@@ -51,6 +53,7 @@ def on_call_started(parts: Parts, _event: CallStarted, now: float) -> None:
     if settings.longest_call_s > settings.longest_call_notice_s > 0:
         deadlines.set(Timer.LONGEST_CALL_NOTICE, now + settings.longest_call_s - settings.longest_call_notice_s)
     comfort_later(parts, now)
+    parts.do(*parts.playback.play(ModelAudio(0, BEEP, BEEP, parts.beep), now), *parts.playback.end_item(BEEP, now))
     parts.do(*parts.sessions.open(now))
 
 

@@ -65,11 +65,20 @@ class Command:
 # --- to the caller -----------------------------------------------------------------------------------------------------
 
 
+COMFORT = "comfort"
+"""The response whose audio is the sound for a caller who waits for a model; each time it is an item of its own."""
+BEEP = "beep"
+"""The response, and item, whose audio is the tone with which a recorded call begins."""
+SOUNDS = frozenset({COMFORT, BEEP})
+"""What is played and is nobody's turn."""
+
+
 @frozen
 class PlayAudio(Command):
     """Queue audio for the caller."""
 
     response_id: str
+    """The model's, or one of `SOUNDS`, or an apology."""
     item_id: str
     audio: bytes = field(repr=size_of)
 

@@ -32,7 +32,7 @@ from trio_voice.core.turns import CallerTurn
 
 @define
 class Parts:
-    """See the module's text. `apology` and `comfort` are audio in the call's encoding."""
+    """See the module's text. `apology`, `comfort` and `beep` are audio in the call's encoding."""
 
     settings: CallSettings
     wording: Wording
@@ -40,6 +40,7 @@ class Parts:
     marks: bool
     bytes_per_ms: int
     comfort: bytes = b""
+    beep: bytes = b""
     standing: Standing = field(factory=Standing, init=False)
     deadlines: Deadlines = field(factory=Deadlines, init=False)
     guard: ResponseGuard = field(init=False)

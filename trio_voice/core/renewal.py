@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trio_voice.core import switching
 from trio_voice.core.announcements import ANNOUNCED
-from trio_voice.core.commands import CloseSession, Discard, Note, Purpose, Refusal
+from trio_voice.core.commands import COMFORT, CloseSession, Discard, Note, Purpose, Refusal
 from trio_voice.core.cutting import forget_silent_items
 from trio_voice.core.deadlines import Timer
 from trio_voice.core.ending import apologise, close
@@ -15,8 +15,6 @@ from trio_voice.core.playback import Flow
 from trio_voice.core.response import EXEMPT, Request
 from trio_voice.core.states import CallState, ChangeState
 
-COMFORT = "comfort"
-"""The response whose audio is the comfort sound; each time it is an item of its own."""
 _CHANGED_IN_PLACE = (ChangeState.WAITING, ChangeState.UPDATING)
 
 

@@ -74,6 +74,8 @@ class RecordingSettings:
     """Remove recordings that are older than this; 0: never."""
     announcement: str = ""
     """What the agent says first in its greeting, for instance: This call is recorded."""
+    beep: bool = False
+    """Begin each call that is recorded with a short tone."""
     pictures: bool = False
     """Draw each call's timeline into its folder (timeline.png) when it is over: in a process of its own, one at a time. Needs the
     extra `pictures`."""

@@ -34,6 +34,8 @@ class CallPlan:
     apology: bytes = b""
     comfort: bytes = b""
     """A soft sound for a caller who waits for a model, mu-law."""
+    beep: bytes = b""
+    """A tone for a caller who is recorded, mu-law; empty: there is none."""
     jitter: Callable[[], float] = random.random
     """Draws a number from 0 to 1: how much of a back-off's second half is waited, so that calls do not come back all at once."""
     version: str = "0"

@@ -119,7 +119,7 @@ class CallRunner:
 
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
-        self.call = Call(plan.settings, plan.wording, plan.apology, marks, comfort=plan.comfort)
+        self.call = Call(plan.settings, plan.wording, plan.apology, marks, comfort=plan.comfort, beep=plan.beep)
         self._setups = CallSetups(plan.first_setup, plan.wording)
         self._journal = JournalWriter(plan.keep_audio)
         facts = CallFacts(self.call_id, self.started.call_sid, self.dialect.name)
@@ -140,6 +140,7 @@ class CallRunner:
                     marks=marks,
                     apology=plan.apology,
                     comfort=plan.comfort,
+                    beep=plan.beep,
                 )
             )
         )

@@ -3,7 +3,7 @@
 The first line is the header:
 
     {"journal": 1, "call_id": ..., "call_sid": ..., "started_at": ISO 8601, "version": ..., "settings": {...}, "wording": {...},
-     "marks": true, "bytes_per_ms": 8, "apology": {...}, "comfort": {...}}
+     "marks": true, "bytes_per_ms": 8, "apology": {...}, "comfort": {...}, "beep": {...}}
 
 Every other line has `t`, the seconds since the call began (exactly the `now` that the state machine was told), and one of
 
@@ -42,6 +42,8 @@ from trio_voice.core.events import CallerAudio, Event, ModelAudio
 from trio_voice.core.settings import CallSettings, Wording
 
 FORMAT = 1
+JOURNAL = "call.jsonl"
+"""The journal's name in the folder of its call."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -59,6 +61,7 @@ class Header:
     bytes_per_ms: int = 8
     apology: bytes = b""
     comfort: bytes = b""
+    beep: bytes = b""
 
 
 def _by_name(module: object, base: type) -> dict[str, type[Any]]:

@@ -162,7 +162,7 @@ def read_header(line: str) -> Header:
         raise UserError(f"the journal has format {found}, this version reads up to {FORMAT}: install a newer trio-voice")
     try:
         fields = msgspec.json.decode(line, type=dict[str, Any])
-        for name in ("apology", "comfort"):
+        for name in ("apology", "comfort", "beep"):
             if name in fields:
                 fields[name] = msgspec.convert(fields[name], _Audio).content(b"")
         return msgspec.convert(fields, Header)

@@ -77,7 +77,8 @@ class Replayed:
 
 def call_from(header: Header) -> Call:
     """A fresh call as it was when the journal began."""
-    return Call(header.settings, header.wording, header.apology, header.marks, header.bytes_per_ms, header.comfort)
+    sounds = (header.comfort, header.beep)
+    return Call(header.settings, header.wording, header.apology, header.marks, header.bytes_per_ms, *sounds)
 
 
 def replay(journal: JournalReader, until_s: float | None = None) -> Replayed:

@@ -20,13 +20,13 @@ from rich.text import Text
 from trio_voice.audio.wav import read_wav_8khz
 from trio_voice.errors import UserError
 from trio_voice.storage.dialogue import Dialogue, Row, Tone, Who
+from trio_voice.storage.journal import JOURNAL
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.printable import printable
 from trio_voice.storage.replay import Difference, Replay, Replayed, Verdict
 from trio_voice.storage.screen import PipedConsole
 from trio_voice.storage.timeline import draw_timeline
 
-JOURNAL = "call.jsonl"
 BOTH_SIDES = ("recording.wav", "call.wav")
 """A call's recording: the server's, and the test caller's. The caller is left, the agent right."""
 HEARD = "caller.wav"
