@@ -15,7 +15,7 @@ from trio_voice.cli import main
 from trio_voice.errors import UserError
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
-from trio_voice.records.record import Outcome
+from trio_voice.storage.call_record import Outcome
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

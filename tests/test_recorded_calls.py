@@ -13,7 +13,7 @@ from tests.web.asgi_client import get
 from trio_voice.recorded_calls import RecordedCalls
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
-from trio_voice.records.record import Outcome
+from trio_voice.storage.call_record import Outcome
 from trio_voice.web.access import Access
 from trio_voice.web.past_calls import PastCallsApi, PastCallsFailedError, PastCallsQuery
 

@@ -16,9 +16,9 @@ from trio_voice.errors import UserError
 from trio_voice.keeping import records_address
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
-from trio_voice.records.record import Outcome
 from trio_voice.records.show import calls_csv, calls_json, calls_table, whole_call
 from trio_voice.settings_sources import Given
+from trio_voice.storage.call_record import Outcome
 
 USUAL_LIMIT = 30
 WIDEST_IN_A_PIPE = 10_000

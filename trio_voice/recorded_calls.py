@@ -14,7 +14,7 @@ from trio_voice.errors import UserError
 from trio_voice.records.address import Address
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
-from trio_voice.records.record import Outcome
+from trio_voice.storage.call_record import Outcome
 from trio_voice.web.past_calls import PastCallsFailedError, PastCallsQuery
 
 _T = TypeVar("_T")

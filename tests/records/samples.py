@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trio_voice.records.record import (
+from trio_voice.storage.call_record import (
     CallFacts,
     CallRecord,
     Latency,

@@ -15,8 +15,8 @@ from trio_voice.records.address import file_address
 from trio_voice.records.database import Database, RecordRefusedError
 from trio_voice.records.desk import Desk, Done
 from trio_voice.records.reading import Wanted, list_calls
-from trio_voice.records.record import CallRecord
 from trio_voice.records.spool import Spool
+from trio_voice.storage.call_record import CallRecord
 
 
 @pytest.fixture

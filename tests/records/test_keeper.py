@@ -32,9 +32,9 @@ from trio_voice.records.keeper import (
     records_of,
 )
 from trio_voice.records.reading import Wanted, list_calls
-from trio_voice.records.record import CallRecord
 from trio_voice.records.spool import Spool
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.call_record import CallRecord
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from tests.records.samples import STARTED_AT, call_id, facts, record
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
 from trio_voice.records.reading import CALL_COLUMNS, Wanted, find_call, list_calls
-from trio_voice.records.record import Outcome
+from trio_voice.storage.call_record import Outcome
 
 
 @pytest.fixture

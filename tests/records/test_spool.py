@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.records.samples import call_id, facts, write_journal
-from trio_voice.records.record import Outcome
 from trio_voice.records.spool import LIVE_FOR_S, Spool
+from trio_voice.storage.call_record import Outcome
 
 
 def test_what_is_put_is_there_for_the_next_who_looks_and_for_this_user_alone(tmp_path: Path) -> None:

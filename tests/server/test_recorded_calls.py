@@ -19,6 +19,9 @@ from trio_voice.recording.recordings import recordings_in
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.server.answering import Witness
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.digest import read_record
+from trio_voice.storage.journal_reader import JournalReader
+from trio_voice.storage.replay import Verdict, replay
 
 
 def recorded(folder: Path) -> tuple[bytes, bytes]:
@@ -27,6 +30,12 @@ def recorded(folder: Path) -> tuple[bytes, bytes]:
     with wave.open(str(path), "rb") as file:
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     return both[:, 0].tobytes(), both[:, 1].tobytes()
+
+
+def journal_of(folder: Path) -> list[str]:
+    """The lines of the only call's journal."""
+    (path,) = folder.glob("*/call.jsonl")
+    return path.read_text("utf-8").splitlines()
 
 
 @asynccontextmanager
@@ -73,6 +82,30 @@ async def test_r37_a_recording_is_what_the_caller_said_and_heard_cut_where_it_wa
     assert left[: len(said)] == said
     assert not any(left[len(said) :])
     assert errors_in(world.logs) == []
+
+
+async def test_r37_the_tone_of_a_recorded_call_is_heard_recorded_journalled_and_lived_again(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    tone = bytes(range(0x20, 0x20 + 100)) * 16
+    async with recordings_in(tmp_path, RecordingSettings(enabled=True)) as recordings:
+        call = CallSettings(greeting=False, idle_s=0)
+        async with rig(tmp_path, settings=call, witnesses=(recordings.attend,), beep=tone) as world, world.call() as phone:
+            model = await world.session()
+            await phone.say(50, VOICE)
+            await model.hear("u1")
+            await model.expect("response.create")
+            await model.answer(500)
+            await trio.sleep(1.0)
+            await phone.hang_up()
+            await phone.end()
+    _, right = recorded(tmp_path)
+    assert right[: 2 * len(tone)] == ulaw_to_pcm16(tone)
+    lines = journal_of(tmp_path)
+    assert replay(JournalReader(iter(lines))).verdict is Verdict.SAME
+    record = read_record(lines)
+    assert record is not None
+    assert "beep" not in {turn.item_id for turn in record.turns}
 
 
 async def test_who_is_there_in_a_call_leaves_when_its_journal_is_complete_also_when_it_is_cancelled(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from msgspec.json import decode, encode
 
 from trio_voice.core.commands import (
@@ -33,8 +35,8 @@ from trio_voice.core.events import (
     SpeechStopped,
     TurnCommitted,
 )
-from trio_voice.storage.journal import Header, JournalWriter
-from trio_voice.web.console_past import JOURNAL, MOST_CALLS, READ_AT_ONCE_S, PastCalls
+from trio_voice.storage.journal import JOURNAL, Header, JournalWriter
+from trio_voice.web.console_past import MAY_GO_ON_S, MOST_CALLS, READ_AT_ONCE_S, PastCalls
 
 AUDIO = bytes(1600)
 
@@ -88,7 +90,7 @@ async def test_a_call_in_short(tmp_path: Path) -> None:
         "started_at": "2026-11-21T09:30:12.123456Z",
         "duration_s": 2.5,
         "end_reason": "the caller hung up",
-        "turns": 1,
+        "turns": 2,
         "barge_ins": 1,
         "tools": 1,
         "faults": 1,
@@ -98,7 +100,7 @@ async def test_a_call_in_short(tmp_path: Path) -> None:
         "has_recording": False,
         "in_progress": False,
         "caller": None,
-        "outcome": None,
+        "outcome": "caller_hung_up",
     }
 
 
@@ -132,6 +134,7 @@ async def test_the_newest_calls_come_first_and_other_things_in_the_folder_are_pa
         ("APPOINTMENT course", ["c2", "c1"]),
         ("ca-c2", ["c2"]),
         ("2026-11-21", ["c2", "c1"]),
+        ("hung up", ["c2", "c1"]),
         ("cat", []),
     ],
 )
@@ -146,11 +149,19 @@ async def test_a_journal_that_has_grown_is_read_again_and_one_in_progress_is_tol
     path = write_journal(tmp_path, lines=lines[:-1])
     past = PastCalls(tmp_path, is_live=lambda call_id: call_id == "c1")
     (call,) = (await past.find()).calls
-    assert (call.end_reason, call.in_progress) == (None, True)
+    assert (call.end_reason, call.in_progress, call.outcome) == (None, True, None)
     write_journal(tmp_path, lines=lines)
     os.utime(path, ns=(1, 1))
     (call,) = (await past.find()).calls
     assert call.end_reason == "the caller hung up"
+
+
+async def test_a_call_that_is_not_ours_was_cut_off_only_when_its_journal_has_not_grown_for_a_while(tmp_path: Path) -> None:
+    path = write_journal(tmp_path, lines=lines_of_a_call()[:-1])
+    past = PastCalls(tmp_path)
+    assert [call.outcome for call in (await past.find()).calls] == [None]
+    os.utime(path, (time.time() - MAY_GO_ON_S - 1,) * 2)
+    assert [call.outcome for call in (await past.find()).calls] == ["cut_off"]
 
 
 async def test_so_many_calls_are_looked_at_and_the_others_are_counted(tmp_path: Path) -> None:
@@ -239,6 +250,22 @@ async def test_a_difference_is_told_with_its_line_and_a_journal_that_cannot_be_r
     assert verdict is not None
     assert verdict.verdict == "unreadable"
     assert verdict.detail
+
+
+async def test_who_does_not_wait_any_more_ends_the_reading(tmp_path: Path) -> None:
+    for call_id in ("c1", "c2"):
+        write_journal(tmp_path, call_id)
+    asked = list[str]()
+
+    def is_live(call_id: str) -> bool:  # it is asked in the thread, when a journal has been read
+        asked.append(call_id)
+        trio.from_thread.run_sync(scope.cancel)
+        return False
+
+    with trio.CancelScope() as scope:
+        await PastCalls(tmp_path, is_live).find()
+    assert scope.cancelled_caught
+    assert asked == ["c2"]
 
 
 async def test_a_recording_is_looked_for_where_recordings_are_put(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from starlette.exceptions import HTTPException
 
 from tests.web.asgi_client import get
 from trio_voice.records.reading import CALL_COLUMNS
-from trio_voice.records.record import Outcome
 from trio_voice.web.access import Access
 from trio_voice.web.answers import error_answer
-from trio_voice.web.past_calls import OUTCOMES, PastCall, PastCallsApi, PastCallsFailedError, PastCallsQuery
+from trio_voice.web.past_calls import PastCall, PastCallsApi, PastCallsFailedError, PastCallsQuery
 
 ROW: Mapping[str, Any] = {
     **{str(name): 0 for name in CALL_COLUMNS},
@@ -105,4 +104,3 @@ async def test_r40_not_without_the_token() -> None:
 
 def test_the_fields_are_the_records_own() -> None:
     assert {each.name for each in msgspec.structs.fields(PastCall)} == set(CALL_COLUMNS)
-    assert tuple(each.value for each in Outcome) == OUTCOMES

@@ -24,8 +24,8 @@ from sqlalchemy.pool import NullPool
 
 from trio_voice.errors import TrioVoiceError, UserError
 from trio_voice.records.address import Address
-from trio_voice.records.record import CallRecord, Latency, LatencyKind, Speaker, ToolUse, Turn
 from trio_voice.records.tables import CALLS, LATENCIES, METADATA, REVISION, SCHEMA, TOOL_CALLS, TURNS
+from trio_voice.storage.call_record import CallRecord, Latency, LatencyKind, Speaker, ToolUse, Turn
 
 LOCK_LIMIT_S = 2.0
 CONNECT_LIMIT_S = 5

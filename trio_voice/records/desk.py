@@ -10,8 +10,8 @@ from attrs import define, frozen
 
 from trio_voice.errors import UserError
 from trio_voice.records.database import Database, DatabaseFailedError, RecordRefusedError
-from trio_voice.records.record import CallFacts
 from trio_voice.records.spool import Spool
+from trio_voice.storage.call_record import CallFacts
 
 log = structlog.get_logger(__name__)
 

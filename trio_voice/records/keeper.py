@@ -22,9 +22,9 @@ from trio_voice.errors import UserError
 from trio_voice.records.address import Address
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.desk import Desk, Done
-from trio_voice.records.record import CallFacts
 from trio_voice.records.spool import LIVE_FOR_S, Spool
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.call_record import CallFacts
 from trio_voice.storage.masking import mask_number
 
 log = structlog.get_logger(__name__)

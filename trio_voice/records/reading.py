@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import Connection, RowMapping, select
 
-from trio_voice.records.record import Outcome
 from trio_voice.records.tables import CALLS, LATENCIES, TOOL_CALLS, TURNS
+from trio_voice.storage.call_record import Outcome
 
 CallRow = Mapping[str, Any]
 """A row of the table `calls`, by its columns; `started_at` is in UTC."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trio_voice.records.reading import CALL_COLUMNS, CallRow, WholeCall
-from trio_voice.records.record import LatencyKind, Outcome
+from trio_voice.storage.call_record import LatencyKind, Outcome
 from trio_voice.storage.printable import printable
 
 _STYLES = {

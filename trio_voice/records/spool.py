@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 from attrs import define
 
-from trio_voice.records.digest import read_record
-from trio_voice.records.record import CallFacts, CallRecord, Outcome
+from trio_voice.storage.call_record import CallFacts, CallRecord, Outcome
+from trio_voice.storage.digest import read_record
+from trio_voice.storage.journal import JOURNAL
 
 SPOOL = ".unrecorded"
-JOURNAL = "call.jsonl"
 LIVE_FOR_S = 60.0
 """A journal without an end that was written to so lately may be that of a call in progress, in another process."""
 _CALL_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")

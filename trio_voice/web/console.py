@@ -29,7 +29,7 @@ from trio_voice.web.access import COOKIE, Access
 from trio_voice.web.answers import json_answer
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console_feed import ConsoleFeed, WhyNot
-from trio_voice.web.console_past import Elsewhere, Known, PastCalls
+from trio_voice.web.console_past import Elsewhere, PastCalls
 from trio_voice.web.headers import SECURITY_HEADERS
 from trio_voice.web.past_calls import MOST_CALLS, PastCallsFailedError, PastCallsQuery
 from trio_voice.web.past_calls import PastCalls as RecordedCalls
@@ -200,17 +200,17 @@ class Console:
         search = request.query_params.get("search", "")
         if len(search) > LONGEST_SEARCH:
             raise HTTPException(400, f"search for at most {LONGEST_SEARCH} characters")
-        return json_answer(await self.past.find(search, await self._records()))
+        return json_answer(await self.past.find(search, await self._callers()))
 
-    async def _records(self) -> dict[str, Known]:
-        """What the records tell of the newest calls; nothing, if there are none or they cannot be read now."""
+    async def _callers(self) -> dict[str, str | None]:
+        """Who called in the newest calls, by our id; nothing, if there are no records or they cannot be read now."""
         if self.records is None:
             return {}
         try:
             rows = await self.records.listed(PastCallsQuery(limit=MOST_CALLS))
         except PastCallsFailedError:
             return {}
-        return {row["call_id"]: Known(self._number(row["caller"]), str(row["outcome"])) for row in rows}
+        return {row["call_id"]: self._number(row["caller"]) for row in rows}
 
     def _number(self, number: str | None) -> str | None:
         return number if number is None or self.show_numbers else mask_number(number)

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import trio
 from attrs import define, field
 
-from trio_voice.core.renewal import COMFORT
 from trio_voice.errors import UserError
+from trio_voice.storage.call_record import CallRecord, LatencyKind, Speaker
+from trio_voice.storage.digest import read_record
+from trio_voice.storage.journal import JOURNAL
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.meter import levels_of
 from trio_voice.storage.replay import replay
 
-JOURNAL = "call.jsonl"
 RECORDINGS = ("recording.wav", "call.wav")
 """The names of a call's recording, the best first."""
 MOST_CALLS = 300
@@ -32,15 +33,17 @@ MOST_CALLS = 300
 READ_AT_ONCE_S = 1.0
 """One request reads journals that are not known yet for so long, and counts the others: ask again for those."""
 MOST_LINES = 20_000
+LOOK_EVERY_LINES = 1000
 LARGEST_REPLAYED = 64 * 1024 * 1024
-KEPT_WORDS = 20_000
+KEPT_CHARACTERS = 20_000
 FIRST_CHARACTERS = 120
 LEVELS_EVERY_S = 0.2
 _CALL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _FRAMES = ('"event":"CallerAudio"', '"event":"ModelAudio"', '"command":"AppendAudio"', '"command":"PlayAudio"')
 _NAMED_WITHIN = 60
 """A line's name is in its first characters."""
-_FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
+MAY_GO_ON_S = 60.0
+"""A journal without an end that was written to so lately may be that of a call in another process."""
 _T = TypeVar("_T")
 
 
@@ -55,7 +58,7 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
     end_reason: str | None
     """None: the journal does not tell the call's end. It goes on, or the server was cut off."""
     turns: int
-    """How many utterances of the caller were taken."""
+    """How many utterances of the caller there were."""
     barge_ins: int
     tools: int
     faults: int
@@ -68,16 +71,9 @@ class CallDigest(msgspec.Struct, frozen=True, kw_only=True):
     has_recording: bool
     in_progress: bool = False
     caller: str | None = None
-    """The number that called, masked; null where it is not known, or no records are kept."""
+    """The number that called, masked; null where it is not known, or no records are kept: a journal does not tell it."""
     outcome: str | None = None
-    """How it ended, in a word (docs/records.md), where records are kept."""
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What a call's record tells and its journal does not."""
-
-    caller: str | None
-    outcome: str
+    """How it ended, in a word (docs/records.md); null while it goes on."""
 
 
 class PastList(msgspec.Struct, frozen=True):
@@ -116,105 +112,10 @@ class ReplayVerdict(msgspec.Struct, frozen=True):
     context: list[str] = []
 
 
-_UNKNOWN = Known(None, "")
-
-
-@define
-class _Digesting:
-    """Reads a journal's lines, header first, for what the call was in short."""
-
-    header: dict[str, Any] = field(factory=dict, init=False)
-    event: str = field(default="", init=False)
-    last_t: float = field(default=0.0, init=False)
-    end_reason: str | None = field(default=None, init=False)
-    counts: Counter[str] = field(factory=Counter, init=False)
-    refusals: Counter[str] = field(factory=Counter, init=False)
-    reply_ms: list[int] = field(factory=list, init=False)
-    words: list[str] = field(factory=list, init=False)
-    callers_first: str = field(default="", init=False)
-    characters: int = field(default=0, init=False)
-    stopped_t: float | None = field(default=None, init=False)
-    was_cut: bool = field(default=False, init=False)
-
-    def take(self, line: str) -> None:
-        is_heard = '"command":"PlayAudio"' in line[:_NAMED_WITHIN]
-        if is_frame(line) and not (is_heard and self.stopped_t is not None):
-            return
-        try:
-            facts = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeError):
-            return
-        if not isinstance(facts, dict):
-            return
-        if is_heard:
-            if facts.get("response_id") != COMFORT:
-                self._is_heard(_number(facts.get("t")))
-            return
-        if "journal" in facts:
-            self.header = facts
-            return
-        self.last_t = max(self.last_t, _number(facts.get("t")))
-        if "event" in facts:
-            self.event = str(facts["event"])
-        self._count(str(facts.get("event") or facts.get("command") or ""), facts)
-
-    def _is_heard(self, t: float) -> None:
-        if self.stopped_t is not None:
-            self.reply_ms.append(round((t - self.stopped_t) * 1000))
-            self.stopped_t = None
-
-    def _count(self, name: str, facts: dict[str, Any]) -> None:
-        if name == "SpeechStarted":
-            self.stopped_t = None
-        elif name == "SpeechStopped":
-            self.stopped_t = _number(facts.get("t"))
-        elif name == "Refuse" or (name == "Discard" and self.event == "SpeechStarted"):
-            self.refusals[str(facts.get("reason"))] += 1
-        elif name == "Close":
-            self.end_reason = str(facts.get("reason"))
-        elif name == "CallerTranscribed":
-            self.callers_first = self.callers_first or str(facts.get("text") or "")
-            self._keep(str(facts.get("text") or ""))
-        elif name == "ModelTranscript" and facts.get("final"):
-            self._keep(str(facts.get("text") or ""))
-        if name == "CancelResponse" or (name == "ClearPlayback" and not self.was_cut):
-            self.counts["barge_ins"] += not self.was_cut
-            self.was_cut = True
-        elif name in ("CreateResponse", "SpeechStarted"):
-            self.was_cut = False
-        self.counts[name] += 1
-
-    def _keep(self, text: str) -> None:
-        if text and self.characters < KEPT_WORDS:
-            self.words.append(text)
-            self.characters += len(text)
-
-    def digest(self, call_id: str, has_recording: bool) -> CallDigest:
-        return CallDigest(
-            call_id=call_id,
-            call_sid=str(self.header.get("call_sid", "")),
-            started_at=str(self.header.get("started_at", "")),
-            duration_s=self.last_t,
-            end_reason=self.end_reason,
-            turns=self.counts["TurnCommitted"],
-            barge_ins=self.counts["barge_ins"],
-            tools=self.counts["RunTool"],
-            faults=sum(self.counts[name] for name in _FAULTS),
-            reply_ms=self.reply_ms,
-            refusals=dict(self.refusals.most_common()),
-            first_words=(self.callers_first or "".join(self.words[:1]))[:FIRST_CHARACTERS],
-            has_recording=has_recording,
-        )
-
-
 def is_frame(line: str) -> bool:
     """Tell the lines of single audio frames, of which there are a hundred a second."""
     start = line[:_NAMED_WITHIN]
     return any(name in start for name in _FRAMES)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 @define
@@ -224,6 +125,34 @@ class _Kept:
     stamp: tuple[int, int]
     digest: CallDigest
     words: str
+    """All that is searched, in lower case."""
+
+
+def _digest_of(call_id: str, record: CallRecord, stamp: tuple[int, int]) -> _Kept:
+    """What the call in the folder of this name was, from its journal."""
+    facts = record.facts
+    started_at = facts.started_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    texts = [turn.text for turn in record.turns if turn.text]
+    callers = (turn.text for turn in record.turns if turn.text and turn.speaker is Speaker.CALLER)
+    digest = CallDigest(
+        call_id=call_id,
+        call_sid=facts.call_sid,
+        started_at=started_at,
+        duration_s=record.duration_s,
+        end_reason=record.end_reason,
+        turns=sum(turn.speaker is Speaker.CALLER for turn in record.turns),
+        barge_ins=record.barge_ins,
+        tools=len(record.tools),
+        faults=record.faults,
+        reply_ms=record.latencies_of(LatencyKind.FIRST_AUDIO),
+        refusals=dict(record.refusals),
+        first_words=next(callers, "".join(texts[:1]))[:FIRST_CHARACTERS],
+        has_recording=False,
+        outcome=record.outcome.value,
+    )
+    said = " ".join(texts)[:KEPT_CHARACTERS]
+    outcome = record.outcome.value.replace("_", " ")
+    return _Kept(stamp, digest, f"{said} {call_id} {facts.call_sid} {started_at} {outcome}".casefold())
 
 
 Elsewhere = Callable[[CallDigest], Iterable[Path]]
@@ -242,9 +171,9 @@ class PastCalls:
     _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _kept: OrderedDict[str, _Kept] = field(factory=OrderedDict, init=False)
 
-    async def find(self, search: str = "", known: Mapping[str, Known] | None = None) -> PastList:
-        """List the newest calls in whose words, ids, numbers or outcome all words of `search` are. `known`: by our id."""
-        return await self._read(self._find, search.casefold().split(), known or {})
+    async def find(self, search: str = "", callers: Mapping[str, str | None] | None = None) -> PastList:
+        """List the newest calls in whose words, ids, numbers or outcome all words of `search` are. `callers`: by our id."""
+        return await self._read(self._find, search.casefold().split(), callers or {})
 
     async def look(self, call_id: str) -> CallStory | None:
         """Read one call; None: there is none."""
@@ -263,7 +192,7 @@ class PastCalls:
 
     # --- in the thread
 
-    def _find(self, words: list[str], known: Mapping[str, Known]) -> PastList:
+    def _find(self, words: list[str], callers: Mapping[str, str | None]) -> PastList:
         try:
             names = sorted((path.name for path in self.folder.iterdir() if _CALL_ID.fullmatch(path.name)), reverse=True)
         except OSError:
@@ -277,12 +206,9 @@ class PastCalls:
             kept = self._digest(name)
             if kept is None:
                 continue
-            record = known.get(name, _UNKNOWN)
-            text = f"{kept.words} {record.caller or ''} {record.outcome.replace('_', ' ')}"
-            if all(word in text for word in words):
-                outcome = record.outcome or None
-                live = self.is_live(name)
-                found.append(msgspec.structs.replace(kept.digest, in_progress=live, caller=record.caller, outcome=outcome))
+            caller, is_live = callers.get(name), self.is_live(name)
+            if all(word in f"{kept.words} {caller or ''}" for word in words):
+                found.append(msgspec.structs.replace(_while_live(kept.digest) if is_live else kept.digest, caller=caller))
         return PastList(found, max(0, len(names) - MOST_CALLS), unread)
 
     def _digest(self, call_id: str) -> _Kept | None:
@@ -294,18 +220,19 @@ class PastCalls:
         stamp = (facts.st_mtime_ns, facts.st_size)
         kept = self._kept.get(call_id)
         if kept is None or kept.stamp != stamp:
-            digesting = _Digesting()
             try:
-                for line in _lines(path):
-                    digesting.take(line)
+                record = read_record(_lines(path))
             except OSError:
                 return None
-            digest = digesting.digest(call_id, False)
-            kept = _Kept(stamp, digest, " ".join([*digesting.words, call_id, digest.call_sid, digest.started_at]).casefold())
+            if record is None:
+                return None
+            kept = _digest_of(call_id, record, stamp)
             self._kept[call_id] = kept
             while len(self._kept) > 2 * MOST_CALLS:
                 self._kept.popitem(last=False)
         digest = msgspec.structs.replace(kept.digest, has_recording=self._recording_of(kept.digest) is not None)
+        if digest.end_reason is None and time.time() - facts.st_mtime < MAY_GO_ON_S:
+            digest = msgspec.structs.replace(digest, outcome=None)
         return _Kept(stamp, digest, kept.words)
 
     def _look(self, call_id: str) -> CallStory | None:
@@ -325,7 +252,7 @@ class PastCalls:
             levels = levels_of(_lines(self._journal(call_id)), every_s)
         except OSError:
             return None
-        digest = msgspec.structs.replace(kept.digest, in_progress=self.is_live(call_id))
+        digest = _while_live(kept.digest) if self.is_live(call_id) else kept.digest
         return CallStory(digest, lines, left_out, every_s, [(each.caller_dbfs, each.agent_dbfs) for each in levels])
 
     def _recording(self, call_id: str) -> Path | None:
@@ -356,9 +283,16 @@ class PastCalls:
         return self.folder / call_id / JOURNAL
 
 
+def _while_live(digest: CallDigest) -> CallDigest:
+    return msgspec.structs.replace(digest, in_progress=True, outcome=None)
+
+
 def _lines(path: Path) -> Iterator[str]:
+    """Read a journal, as long as somebody waits for it: who has gone, or a server that ends, is not held by a long one."""
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
+        for number, line in enumerate(file):
+            if number % LOOK_EVERY_LINES == 0:
+                trio.from_thread.check_cancelled()
             yield line.rstrip("\n")
 
 

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trio_voice.errors import TrioVoiceError
+from trio_voice.storage.call_record import Outcome
 from trio_voice.storage.masking import mask_number
 from trio_voice.web.access import Access
 from trio_voice.web.answers import API_PATH, json_answer
 
 MOST_CALLS = 500
 USUAL_CALLS = 50
-OUTCOMES = ("completed", "caller_hung_up", "line_lost", "server_ended", "failed", "cut_off")
+OUTCOMES = tuple(each.value for each in Outcome)
 
 
 class PastCallsFailedError(TrioVoiceError):

@@ -86,6 +86,7 @@ export class Story {
     this.lost = 0; // lines that are missing
     this.endReason = null;
     this.event = "";
+    this.eventT = -1;
   }
 
   /** Take one line of the journal, parsed. Lines that are not known are passed over. */
@@ -100,7 +101,7 @@ export class Story {
     if (line.timer) this.#moment(line.t, `deadline: ${words(line.timer)}`, "timer");
     if (line.remark) this.#moment(line.t, line.remark);
     const name = line.event ?? line.command;
-    if (line.event) this.event = name;
+    if (line.event) [this.event, this.eventT] = [name, line.t];
     if (MOMENTS[name]) this.#moment(line.t, ...MOMENTS[name](line));
     if (CUTS[name]) this.decisions.push({ t: line.t, kind: "cut", what: CUTS[name](line), why: "" });
     const take = TAKERS[name];
@@ -185,7 +186,8 @@ const TAKERS = {
     if (entry) entry.cutAt = 0;
   },
   Discard(story, line) {
-    const what = REFUSED[story.event];
+    // A discard of another moment answers a frame of audio, whose line is not among these.
+    const what = line.t === story.eventT && REFUSED[story.event];
     if (what) story.refuse(line.t, what, line.reason);
   },
   Refuse(story, line) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.records.samples import record
-from trio_voice.records.record import LatencyKind
+from trio_voice.storage.call_record import LatencyKind
 
 
 def test_latencies_of_one_kind_come_in_their_order() -> None:

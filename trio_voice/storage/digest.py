@@ -7,7 +7,7 @@ that cannot be read are passed over too: a record of a journal that was cut off 
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from attrs import define, evolve, field
 
-from trio_voice.records.record import CallFacts, CallRecord, Latency, LatencyKind, Outcome, Speaker, ToolUse, Turn
+from trio_voice.core.commands import SOUNDS
+from trio_voice.storage.call_record import CallFacts, CallRecord, Latency, LatencyKind, Outcome, Speaker, ToolUse, Turn
 
 MOST_ROWS = 5000
 """So many turns, tool calls and latencies are kept of one call."""
@@ -32,10 +33,8 @@ _FAULTS = frozenset({"SessionLost", "FatalErrorRaised", "OutboxOverran"})
 _BROKEN_LINE = ("the caller's line broke", "the carrier broke its protocol")
 _SERVER_ENDS = "the server is ending"
 _APOLOGY = "apology"
-_COMFORT = "comfort"
-"""The response whose audio is the sound for a caller who waits for a model: it is nobody's turn."""
 _LAST_OF_A_DEAD_LINE = "media"
-"""The deadline that acts before a hang-up because the carrier sends no audio."""
+"""The deadline whose answer is a hang-up when the carrier sends no audio; in a call that goes on it only looks again later."""
 
 Fields = Mapping[str, Any]
 
@@ -82,13 +81,17 @@ class _Digest:
     we_hung_up: bool = False
     is_broken: bool = False
     has_failed: bool = False
+    last_event: str = ""
+    event_t: float = -1.0
     last_timer: str = ""
+    """The deadline that acted, while what follows may answer it."""
     barge_ins: int = 0
     faults: int = 0
     lost_lines: int = 0
     turns: dict[str, Turn] = field(factory=dict)
     tools: dict[str, ToolUse] = field(factory=dict)
     latencies: list[Latency] = field(factory=list)
+    refusals: Counter[str] = field(factory=Counter)
     appended: dict[int, _Appended] = field(factory=dict)
     purposes: dict[int, str] = field(factory=dict)
     responses: dict[str, str] = field(factory=dict)
@@ -128,6 +131,8 @@ class _Digest:
                 self.is_broken |= remark.startswith(_BROKEN_LINE)
             else:
                 name = str(fields.get("event") or fields.get("command"))
+                if "event" in fields:  # what follows answers this event, and no deadline of before
+                    self.last_event, self.event_t, self.last_timer = name, float(t), ""
                 self.faults += name in _FAULTS
                 if (take := _TAKERS.get(name)) is not None:
                     take(self, float(t), fields)
@@ -173,7 +178,7 @@ class _Digest:
         return item_id
 
     def play(self, t: float, fields: Fields) -> None:
-        if fields.get("response_id") == _COMFORT:
+        if fields.get("response_id") in SOUNDS:
             return
         if fields.get("item_id") == _APOLOGY:
             self.has_failed = True
@@ -202,6 +207,13 @@ class _Digest:
 
     def delete(self, _t: float, fields: Fields) -> None:
         self.change_turn(_text(fields, "item_id"), heard_ms=0)
+
+    def refuse(self, _t: float, fields: Fields) -> None:
+        self.refusals[_text(fields, "reason")] += 1
+
+    def discard(self, t: float, fields: Fields) -> None:
+        if self.last_event == "SpeechStarted" and self.event_t == t:  # it answers no frame, whose line was passed over
+            self.refusals[_text(fields, "reason")] += 1
 
     # --- tools, and the end
 
@@ -275,6 +287,7 @@ class _Digest:
             turns=tuple(sorted(self.turns.values(), key=lambda turn: turn.started_s)),
             tools=tuple(self.tools.values()),
             latencies=tuple(self.latencies),
+            refusals=dict(self.refusals.most_common()),
         )
 
 
@@ -313,6 +326,8 @@ _TAKERS: Mapping[str, Callable[[_Digest, float, Fields], None]] = {
     "ClearPlayback": _Digest.clear,
     "TruncateItem": _Digest.truncate,
     "DeleteItem": _Digest.delete,
+    "Refuse": _Digest.refuse,
+    "Discard": _Digest.discard,
     "RunTool": _Digest.run_tool,
     "ToolFinished": _Digest.tool_finished,
     "CallerHungUp": _Digest.caller_hung_up,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.records.samples import facts, journal, recorded
-from trio_voice.records import digest
-from trio_voice.records.digest import MOST_CHARACTERS, read_record
-from trio_voice.records.record import CallRecord, Latency, LatencyKind, Outcome, Speaker, ToolUse, Turn
+from trio_voice.storage import digest
+from trio_voice.storage.call_record import CallRecord, Latency, LatencyKind, Outcome, Speaker, ToolUse, Turn
+from trio_voice.storage.digest import MOST_CHARACTERS, read_record
 
 Line = dict[str, Any]
 
@@ -285,6 +285,26 @@ def test_nothing_that_stands_in_a_journal_breaks_the_reader(parts: list[tuple[st
     found = read_record(lines, facts())
     assert found is not None
     assert found.outcome in Outcome
+
+
+def test_a_long_call_that_we_end_is_completed_though_the_carriers_audio_was_looked_for_on_the_way() -> None:
+    found = read(
+        {"t": 30.0, "timer": "media"},
+        {"t": 30.7, "event": "HangUpAsked", "reason": "bye", "farewell": False},
+        {"t": 32.7, "command": "HangUp", "reason": "bye"},
+        end="bye",
+    )
+    assert found.outcome is Outcome.COMPLETED
+
+
+def test_what_the_guards_refused_is_counted_and_what_answers_a_frame_is_not() -> None:
+    found = read(
+        began(1.0),
+        {"t": 1.0, "command": "Discard", "reason": "greeting_lock"},
+        {"t": 1.5, "command": "Discard", "reason": "cancelled_response"},  # late audio: the line of its frame is passed over
+        {"t": 2.0, "command": "Refuse", "purpose": "filler", "reason": "response_active", "waits": False},
+    )
+    assert found.refusals == {"greeting_lock": 1, "response_active": 1}
 
 
 def test_the_sound_for_a_caller_who_waits_is_nobodys_turn() -> None:

@@ -1,7 +1,8 @@
-"""What the database keeps of a call. Times in a call are seconds since it began, durations milliseconds."""
+"""What a call was: who spoke when, what was said, how it ended. Moments are seconds since it began, durations milliseconds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
@@ -111,7 +112,9 @@ class CallRecord:
     """So many lines are missing in the journal that the record was made from."""
     turns: tuple[Turn, ...] = ()
     tools: tuple[ToolUse, ...] = ()
-    latencies: tuple[Latency, ...] = field(default=())
+    latencies: tuple[Latency, ...] = ()
+    refusals: Mapping[str, int] = field(factory=dict)
+    """What the guards refused, and how often, by reason; no database keeps it."""
 
     def latencies_of(self, kind: LatencyKind) -> list[int]:
         """All of one kind, in milliseconds."""
