@@ -68,6 +68,11 @@ class Uploads:
         """How many recordings are known that are not uploaded."""
         return len(self._waiting)
 
+    @property
+    def problem(self) -> str:
+        """Why the last try failed; empty: it did not."""
+        return self._failure
+
     @asynccontextmanager
     async def attend(self, live: LiveCall) -> AsyncIterator[None]:
         """Have the call's recording uploaded, when the block is left."""
@@ -140,11 +145,10 @@ class Uploads:
         again = len(found) > MOST_WAITING or (bool(fresh.difference(self._live)) and not self._has_looked)
         self._look_at = trio.current_time() + QUIET_S if again else math.inf
         self._has_looked = True
-        self._waiting.update(
-            {path: False for path in found[:MOST_WAITING] if path not in self._live and path not in self._waiting}
-        )
-        if self._waiting:
-            log.info("recordings of before are uploaded", recordings=len(self._waiting))
+        left = {path: False for path in found[:MOST_WAITING] if path not in self._live and path not in self._waiting}
+        self._waiting.update(left)  # to our own, of calls that ended while we looked
+        if left:
+            log.info("recordings of before are uploaded", recordings=len(left))
 
     # --- in the thread
 
