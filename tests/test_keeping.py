@@ -31,14 +31,15 @@ def settings(folder: Path, *, enabled: bool = True, url: str | None = None) -> S
 async def test_records_are_kept_in_the_calls_folder_by_default(tmp_path: Path) -> None:
     with trio.fail_after(10):
         live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1), caller="+493012345310")
-        async with keeping(settings(tmp_path)) as (witness,), witness(live):
+        async with keeping(settings(tmp_path)) as kept, kept.witnesses[0](live):
+            assert [(name, each.waiting(), each.problem()) for name, each in kept.backlogs.items()] == [("records", 0, "")]
             write_journal(tmp_path)
     assert stored(tmp_path / "calls.db") == [(call_id(1), "…5310", "completed")]
 
 
 async def test_no_records_are_kept_where_none_are_wanted(tmp_path: Path) -> None:
-    async with keeping(settings(tmp_path, enabled=False)) as witnesses:
-        assert witnesses == ()
+    async with keeping(settings(tmp_path, enabled=False)) as kept:
+        assert (kept.witnesses, kept.backlogs) == ((), {})
     assert not (tmp_path / "calls.db").exists()
 
 
@@ -79,7 +80,7 @@ def recording(calls_folder: Path, **fields: Any) -> Settings:
 async def test_calls_are_recorded_into_their_folders_on_demand(tmp_path: Path) -> None:
     with trio.fail_after(10):
         live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
-        async with keeping(recording(tmp_path)) as (witness,), witness(live) as listener:
+        async with keeping(recording(tmp_path)) as kept, kept.witnesses[0](live) as listener:
             assert listener is not None
             listener.on_event(1.0, CallerAudio(b"\x20" * 160))
     assert read_wav_8khz(tmp_path / call_id(1) / "recording.wav")[:15_680] == bytes(15_680)
@@ -90,7 +91,7 @@ async def test_recordings_may_have_a_folder_of_their_own(tmp_path: Path) -> None
     settings = recording(tmp_path / "calls", folder=tmp_path / "recordings", path="{call_id}.wav")
     with trio.fail_after(10):
         live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
-        async with keeping(settings) as (witness,), witness(live) as listener:
+        async with keeping(settings) as kept, kept.witnesses[0](live) as listener:
             assert listener is not None
             listener.on_event(1.0, CallerAudio(b"\x20" * 160))
     assert (tmp_path / "recordings" / f"{call_id(1)}.wav").exists()
@@ -107,7 +108,8 @@ async def test_finished_recordings_are_uploaded(tmp_path: Path, monkeypatch: pyt
         settings = recording(tmp_path, s3_url="s3://calls-kept", s3_endpoint=endpoint)
         assert recordings_in_words(settings) == f"{tmp_path}/{{call_id}}/recording.wav, uploaded to s3://calls-kept"
         live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
-        async with keeping(settings) as (to_upload, to_record), to_upload(live), to_record(live) as listener:
+        async with keeping(settings) as kept, kept.witnesses[0](live), kept.witnesses[1](live) as listener:
+            assert [*kept.backlogs] == ["uploads"]
             assert listener is not None
             listener.on_event(1.0, CallerAudio(b"\x20" * 160))
         found = stored(endpoint, "calls-kept")
@@ -122,8 +124,8 @@ async def test_pictures_are_drawn_of_the_finished_recording(tmp_path: Path, monk
     monkeypatch.setattr(pictures, "drawing", lambda _folder: [sys.executable, "-c", look])
     live = LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))
     with trio.fail_after(30):
-        async with keeping(recording(tmp_path, pictures=True)) as (first, second):
-            async with first(live), second(live) as listener:
+        async with keeping(recording(tmp_path, pictures=True)) as kept:
+            async with kept.witnesses[0](live), kept.witnesses[1](live) as listener:
                 assert listener is not None
                 listener.on_event(1.0, CallerAudio(b"\x20" * 160))
             await until((tmp_path / "seen").exists)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -20,7 +20,7 @@ from trio_voice.server.admission import Admission
 from trio_voice.server.answering import Answering, Witness
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.failed_calls import FailedCalls
-from trio_voice.server.metrics import Metrics
+from trio_voice.server.metrics import Backlog, Metrics
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.server.shared_metrics import SharedMetrics
 from trio_voice.tracing import traces_to
@@ -46,6 +46,7 @@ class Ground:
     worker: int | None
     """The number of this worker; None: it is the only process."""
     witnesses: Sequence[Witness] = ()
+    backlogs: Mapping[str, Backlog] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -67,6 +68,8 @@ async def assemble(
     metrics = Metrics(directory, admission, version)
     admission.on_refusal = metrics.count_refusal
     nursery.start_soon(metrics.measure_lag)
+    for name, backlog in ground.backlogs.items():
+        metrics.show_backlog(name, backlog)
     metrics_page = metrics.own_page
     if ground.worker is not None:
         shared = SharedMetrics(metrics, ground.worker, settings.server.calls_folder / METRICS_FOLDER)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from attrs import frozen
 
 from trio_voice.config import Settings
 from trio_voice.recording.pictures import pictures_of_calls
 from trio_voice.recording.recordings import recordings_in
 from trio_voice.recording.uploads import uploads_to
 from trio_voice.server.answering import Witness
+from trio_voice.server.metrics import Backlog
 from trio_voice.web.past_calls import PastCalls
 
 if TYPE_CHECKING:
     from trio_voice.records.address import Address
 
 DATABASE = "calls.db"
+
+
+@frozen
+class Keeping:
+    """What is kept: who is there in every call for it, and what of it is still to be done, by its name in the metrics."""
+
+    witnesses: tuple[Witness, ...]
+    backlogs: Mapping[str, Backlog]
 
 
 def records_address(settings: Settings) -> Address:
@@ -30,27 +41,32 @@ def records_address(settings: Settings) -> Address:
 
 
 @asynccontextmanager
-async def keeping(settings: Settings) -> AsyncIterator[tuple[Witness, ...]]:
-    """Those who are there in every call, for the time of the block. Raises UserError."""
+async def keeping(settings: Settings) -> AsyncIterator[Keeping]:
+    """Keep what the settings say, for the time of the block. Raises UserError."""
     calls_folder, records, recording = settings.server.calls_folder, settings.records, settings.recording
     witnesses: list[Witness] = []
+    backlogs: dict[str, Backlog] = {}
     async with AsyncExitStack() as stack:
         if records.enabled:
             from trio_voice.records.keeper import records_of  # noqa: PLC0415 - SQLAlchemy takes 0.3 s to import
 
-            kept = records_of(
-                records_address(settings), calls_folder, spool_limit=records.spool_limit, full_numbers=records.full_numbers
+            keeper = await stack.enter_async_context(
+                records_of(
+                    records_address(settings), calls_folder, spool_limit=records.spool_limit, full_numbers=records.full_numbers
+                )
             )
-            witnesses.append((await stack.enter_async_context(kept)).attend)
+            witnesses.append(keeper.attend)
+            backlogs["records"] = Backlog(lambda: keeper.waiting, lambda: keeper.problem)
         if recording.pictures:  # who comes later leaves earlier: a picture shows the finished recording
             witnesses.append((await stack.enter_async_context(pictures_of_calls())).attend)
         if recording.enabled:
             folder = recordings_folder(settings)
             if recording.s3_url is not None:  # before recordings: what is uploaded is finished
-                uploads = uploads_to(recording.s3_url, folder, recording)
-                witnesses.append((await stack.enter_async_context(uploads)).attend)
+                uploads = await stack.enter_async_context(uploads_to(recording.s3_url, folder, recording))
+                witnesses.append(uploads.attend)
+                backlogs["uploads"] = Backlog(lambda: uploads.waiting, lambda: uploads.problem)
             witnesses.append((await stack.enter_async_context(recordings_in(folder, recording))).attend)
-        yield tuple(witnesses)
+        yield Keeping(tuple(witnesses), backlogs)
 
 
 @asynccontextmanager

@@ -134,7 +134,7 @@ async def run_server(
     directory, draining = CallDirectory(), trio.Event()
     async with (
         _listening(settings.server, order) as listeners,
-        keeping(settings) as witnesses,
+        keeping(settings) as kept,
         AsyncExitStack() as stack,
         trio.open_nursery() as nursery,
     ):
@@ -153,7 +153,8 @@ async def run_server(
             token=token,
             media_base=media_urls[0].partition(MEDIA_PATH)[0],
             worker=None if order is None else order.number,
-            witnesses=witnesses,
+            witnesses=kept.witnesses,
+            backlogs=kept.backlogs,
         )
         server = await assemble(ground, directory, draining, nursery, stack)
         answer = media or server.answering

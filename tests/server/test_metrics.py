@@ -17,7 +17,7 @@ from trio_voice.core import events as e
 from trio_voice.server.admission import Admission, EntryFault
 from trio_voice.server.call_watch import CallFacts
 from trio_voice.server.directory import CallDirectory
-from trio_voice.server.metrics import CallMeter, Metrics
+from trio_voice.server.metrics import Backlog, CallMeter, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +28,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def made() -> tuple[Metrics, CallMeter]:
     metrics = Metrics(CallDirectory(), Admission(max_calls=7), "1.2.3")
+    metrics.show_backlog("records", Backlog(lambda: 0, lambda: ""))
     return metrics, metrics.watch(CallFacts("c1", "CA1", "twilio"))
 
 
@@ -51,8 +52,9 @@ def test_r42_the_time_to_first_audio_is_from_the_callers_last_word_to_the_first_
     assert value(metrics, "time_to_first_audio_seconds_count", turn="reply") == 1
 
 
-def test_r42_the_sound_for_a_caller_who_waits_for_a_model_is_no_answer() -> None:
+def test_r42_no_sound_of_our_own_is_an_answer() -> None:
     metrics, meter = made()
+    meter.on_command(0.0, c.PlayAudio(c.BEEP, c.BEEP, b"a"))
     meter.on_command(1.5, c.PlayAudio("comfort", "comfort-1500", b"a"))
     meter.on_command(2.5, c.PlayAudio("r1", "i1", b"a"))
     assert value(metrics, "time_to_first_audio_seconds_sum", turn="greeting") == 2.5
@@ -123,6 +125,17 @@ def test_r42_refused_calls_begin_at_nought_and_are_counted() -> None:
     metrics.count_refusal(EntryFault.BUSY)
     assert value(metrics, "calls_refused_total", reason="busy") == 1
     assert value(metrics, "calls_refused_total", reason="draining") == 0
+
+
+def test_r42_what_calls_leave_behind_is_told_as_it_is_when_the_page_is_asked_for() -> None:
+    metrics, _ = made()
+    problems, waiting = [""], ["c1"]
+    metrics.show_backlog("uploads", Backlog(lambda: len(waiting), lambda: problems[0]))
+    found = [(value(metrics, "backlog_calls", of="uploads"), value(metrics, "backlog_failing", of="uploads"))]
+    problems[0], waiting[:] = "the store is gone", ["c1", "c2"]
+    found.append((value(metrics, "backlog_calls", of="uploads"), value(metrics, "backlog_failing", of="uploads")))
+    assert found == [(1, 0), (2, 1)]
+    assert value(metrics, "backlog_failing", of="records") == 0
 
 
 async def test_r42_the_loops_lag_is_measured(mock_clock: trio.testing.MockClock) -> None:

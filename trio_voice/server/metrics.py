@@ -6,17 +6,16 @@ is counted as it happens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
-from trio_voice.core.renewal import COMFORT
 from trio_voice.server.admission import Admission, EntryFault
 from trio_voice.server.call_watch import CallFacts
 from trio_voice.server.directory import CallDirectory
@@ -28,6 +27,14 @@ _TALK_BUCKETS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 
 _REACTION_BUCKETS_S = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0)
 _CALL_BUCKETS_S = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+
+
+@frozen
+class Backlog:
+    """Work that calls leave behind: their records, their uploads. `problem` is empty while it goes on."""
+
+    waiting: Callable[[], int]
+    problem: Callable[[], str]
 
 
 @define(eq=False)
@@ -48,6 +55,8 @@ class Metrics:
     tools: Counter = field(init=False)
     errors: Counter = field(init=False)
     lag: Histogram = field(init=False)
+    backlog_calls: Gauge = field(init=False)
+    backlog_failing: Gauge = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.calls = self._counter("calls", "Calls that ended, by what ended them", ["dialect", "ended_by"])
@@ -69,6 +78,8 @@ class Metrics:
         self.tools = self._counter("tool_calls", "Tools that the model asked for")
         self.errors = self._counter("errors", "What went wrong in calls", ["kind"])
         self.lag = self._histogram("loop_lag_seconds", "How late the event loop's timers are", _LAG_BUCKETS_S)
+        self.backlog_calls = self._gauge("backlog_calls", "Calls that are over, and wait for the database or the store", ["of"])
+        self.backlog_failing = self._gauge("backlog_failing", "1: the database, or the store, does not take them", ["of"])
         self._gauge("calls_in_progress", "Calls in progress").set_function(self.directory.__len__)
         self._gauge("call_places_taken", "Calls in progress, and call tokens that wait").set_function(
             lambda: self.admission.places_taken
@@ -87,6 +98,11 @@ class Metrics:
     def count_refusal(self, fault: EntryFault) -> None:
         """A call was not taken."""
         self.refused_calls.labels(fault.value).inc()
+
+    def show_backlog(self, of: str, backlog: Backlog) -> None:
+        """Tell how much waits, whenever the page is asked for."""
+        self.backlog_calls.labels(of).set_function(backlog.waiting)
+        self.backlog_failing.labels(of).set_function(lambda: bool(backlog.problem()))
 
     def watch(self, facts: CallFacts) -> CallMeter:
         """Measure a call that begins."""
@@ -164,7 +180,7 @@ class CallMeter:
     def on_command(self, now: float, command: c.Command) -> None:
         """Count what is done."""
         match command:
-            case c.PlayAudio(response_id=response_id) if response_id != COMFORT:
+            case c.PlayAudio(response_id=response_id) if response_id not in c.SOUNDS:
                 if self._awaited_since is not None:
                     self._metrics.first_audio.labels(self._turn).observe(now - self._awaited_since)
                     self._awaited_since = None

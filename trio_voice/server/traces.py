@@ -16,7 +16,6 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
-from trio_voice.core.renewal import COMFORT
 from trio_voice.server.call_watch import CallFacts
 
 NANOSECONDS = 1_000_000_000
@@ -85,7 +84,7 @@ class CallTrace:
     def on_command(self, now: float, command: c.Command) -> None:
         """Note what is done."""
         match command:
-            case c.PlayAudio(response_id=id_) if id_ != COMFORT and self._awaits_audio and self._turn is not None:
+            case c.PlayAudio(response_id=id_) if id_ not in c.SOUNDS and self._awaits_audio and self._turn is not None:
                 self._awaits_audio = False
                 self._turn.set_attribute("turn.time_to_first_audio_ms", round((now - self._turn_began) * 1000, 3))
             case c.ClearPlayback() if self._spoken_at is not None and self._turn is not None:
