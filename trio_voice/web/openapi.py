@@ -50,6 +50,22 @@ class Operation:
 
 
 BODY_PROBLEMS = (400, 408, 413, 415, 422)
+
+
+def _wish(what: str, body: type[msgspec.Struct], *, name: str, summary: str) -> Operation:
+    """What a call in progress is asked to do, and does as soon as it can."""
+    return Operation(
+        method="post",
+        path=f"{API_PATH}/calls/{{call}}/{what}",
+        name=name,
+        summary=summary,
+        status=202,
+        answer=Accepted,
+        body=body,
+        problems=(403, 404, 409, *BODY_PROBLEMS),
+    )
+
+
 OPERATIONS = (
     Operation(method="get", path=f"{API_PATH}/calls", name="listCalls", summary="List the calls in progress.", answer=CallList),
     Operation(
@@ -69,35 +85,13 @@ OPERATIONS = (
         media_type="text/event-stream",
         problems=(404,),
     ),
-    Operation(
-        method="post",
-        path=f"{API_PATH}/calls/{{call}}/hang-up",
-        name="hangUp",
-        summary="End a call politely: what is being said is heard to its end.",
-        status=202,
-        answer=Accepted,
-        body=HangUpRequest,
-        problems=(403, 404, 409, *BODY_PROBLEMS),
-    ),
-    Operation(
-        method="post",
-        path=f"{API_PATH}/calls/{{call}}/say",
-        name="say",
-        summary="Have the agent say something soon.",
-        status=202,
-        answer=Accepted,
-        body=SayRequest,
-        problems=(403, 404, 409, *BODY_PROBLEMS),
-    ),
-    Operation(
-        method="post",
-        path=f"{API_PATH}/calls/{{call}}/transfer",
+    _wish("hang-up", HangUpRequest, name="hangUp", summary="End a call politely: what is being said is heard to its end."),
+    _wish("say", SayRequest, name="say", summary="Have the agent say something soon."),
+    _wish(
+        "transfer",
+        TransferRequest,
         name="transfer",
         summary="Let another agent go on with a call, once what is being said has been heard.",
-        status=202,
-        answer=Accepted,
-        body=TransferRequest,
-        problems=(403, 404, 409, *BODY_PROBLEMS),
     ),
     Operation(
         method="get",

@@ -219,6 +219,7 @@ class CallPage {
   async ended() {
     this.source.close();
     this.source = null;
+    if (this.now.contains(document.activeElement)) this.title.focus(); // what is hidden loses the keyboard
     this.now.hidden = true;
     this.pills.replaceChildren(el("span", { class: "pill" }, "over"));
     for (let look = 0; look < END_LOOKS && !this.signal.aborted; look++) {

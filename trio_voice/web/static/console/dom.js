@@ -42,6 +42,8 @@ export const moment = (seconds) => `${seconds.toFixed(1)} s`;
 /** An identifier as words: below_level becomes below level. */
 export const words = (name) => String(name).replaceAll("_", " ");
 
+export const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 /** Fetch JSON. It throws an Error whose message is a sentence for people. */
@@ -59,7 +61,7 @@ export async function getJson(path, options = {}) {
   return answer.status === 204 ? null : answer.json();
 }
 
-const QUIETEST_DBFS = -60;
+export const QUIETEST_DBFS = -60;
 
 /** A level meter: { element, show(dBFS or null) }. */
 export function meter(label, kind) {

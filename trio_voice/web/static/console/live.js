@@ -1,6 +1,6 @@
 // The calls in progress: one feed for the whole page (calls and levels), shared by all who show something of it.
 
-import { clock, el, getJson, meter, moment, setText, stateInWords } from "./dom.js";
+import { clock, el, getJson, median, meter, moment, setText, stateInWords } from "./dom.js";
 
 const RETRY_MS = 2000;
 const AGAIN_MS = 500;
@@ -161,8 +161,6 @@ function card(call) {
   };
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
-
 function tile(label, value, note) {
   return el("div", { class: "tile" }, el("dt", {}, label), el("dd", {}, value, note ? el("small", {}, note) : null));
 }
@@ -170,11 +168,11 @@ function tile(label, value, note) {
 async function summary(into, signal) {
   const { calls, unread } = await getJson("/console/calls", { signal });
   if (unread) setTimeout(() => signal.aborted || summary(into, signal).catch(() => {}), AGAIN_MS);
-  const today = new Date().toISOString().slice(0, 10);
+  const today = new Date().toDateString(); // by the clock of who looks
   const replies = calls.flatMap((call) => call.reply_ms);
   const sum = (of) => calls.reduce((total, call) => total + of(call), 0);
   into.replaceChildren(
-    tile("calls today", calls.filter((call) => call.started_at.startsWith(today)).length, `of ${calls.length} kept`),
+    tile("calls today", calls.filter((call) => new Date(call.started_at).toDateString() === today).length, `of ${calls.length} kept`),
     tile("reply, median", replies.length ? moment(median(replies) / 1000) : "–", replies.length ? `of ${replies.length}` : ""),
     tile("barge-ins", sum((call) => call.barge_ins)),
     tile("refused by guards", sum((call) => Object.values(call.refusals).reduce((a, b) => a + b, 0))),

@@ -1,10 +1,8 @@
 // Past calls: a list with search.
 
-import { clock, el, getJson, moment, plural, setText, words } from "./dom.js";
+import { clock, el, getJson, median, moment, plural, setText, words } from "./dom.js";
 
 const WAIT_MS = 250; // after the last key, before a search; and before asking again for calls that are not read yet
-
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 export function pastPage(main, signal) {
   const field = el("input", { id: "search", type: "search", maxlength: 200, autocomplete: "off", spellcheck: false });
@@ -46,7 +44,7 @@ export function pastPage(main, signal) {
 
 function endOf(call) {
   if (call.outcome) return el("span", { title: call.end_reason ?? "" }, words(call.outcome));
-  return call.end_reason ?? "not known";
+  return "not known";
 }
 
 function row(call) {

@@ -190,10 +190,12 @@ export function phonePage(main, signal) {
   );
   const show = () => {
     const talking = phone.state === "talking";
+    const focused = document.activeElement;
     setText(status, talking ? "in a call" : phone.note || "ready");
     call.hidden = phone.busy;
     end.hidden = !phone.busy;
     mute.hidden = !phone.busy;
+    if (focused?.hidden && [call, end, mute].includes(focused)) (phone.busy ? end : call).focus(); // from the keys' user nothing is taken
     mute.setAttribute("aria-pressed", phone.muted);
     setText(mute, phone.muted ? "Unmute" : "Mute");
     setText(digits, phone.digits);

@@ -49,6 +49,6 @@ function settings(sections) {
 
 function shown({ value, is_hidden: isHidden }) {
   if (isHidden) return value ? "set, not shown" : "not set";
-  if (value === null) return "not set";
+  if (value === null || value === "") return "not set";
   return typeof value === "string" ? value : JSON.stringify(value);
 }

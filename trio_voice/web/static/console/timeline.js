@@ -1,6 +1,6 @@
 // A call on one time axis: how loud both sides were, the caller's turns, the replies, and what the guards decided.
 
-import { clock, plural, svg } from "./dom.js";
+import { clock, plural, QUIETEST_DBFS, svg } from "./dom.js";
 
 const LANES = [
   ["caller", 46],
@@ -15,7 +15,6 @@ const RIGHT = 10;
 const GAP = 5;
 const FEWEST_PIXELS_A_SECOND = 10;
 const MOST_PIXELS = 12000;
-const QUIETEST_DBFS = -60;
 
 const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800];
 
