@@ -51,6 +51,12 @@ var unnamed = () => {
   return found;
 };
 
+/** What scrolls, and no key gets to. */
+var unreachable = () => [...document.querySelectorAll("main *")]
+  .filter((element) => element.checkVisibility() && ["auto", "scroll"].includes(getComputedStyle(element).overflowY))
+  .filter((element) => element.tabIndex < 0)
+  .map((element) => element.outerHTML.slice(0, 80));
+
 /** Buttons that a finger misses. */
 var smallTargets = () => [...document.querySelectorAll("button, nav a")]
   .filter((element) => element.checkVisibility())

@@ -105,6 +105,7 @@ async def test_every_page_has_no_complaint_fits_a_telephone_and_is_readable(tmp_
                     assert await page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE[0], name
                     assert await page.evaluate(f"{CHECKS}; unreadable()") == [], name
                     assert await page.evaluate(f"{CHECKS}; unnamed()") == [], name
+                    assert await page.evaluate(f"{CHECKS}; unreachable()") == [], name
                     assert await page.evaluate(f"{CHECKS}; smallTargets()") == [], name
                 assert page.complaints == []
                 assert await page.evaluate("document.title") != "broken", "what a stranger said became part of the page"
@@ -196,8 +197,10 @@ async def test_a_call_that_cannot_be_says_why(tmp_path: Path) -> None:
     ):
         status = "document.querySelector('.phone-status').textContent"
         await go(page, "phone")
+        await page.evaluate("document.querySelector('button.primary').focus()")
         await page.click("button.primary")
         await page.wait_for(f"{status} === 'the server did not take the call'")
+        assert await page.evaluate("document.activeElement.textContent") == "Call", "the keyboard is where it was"
         assert await page.evaluate("document.querySelector('button.primary').checkVisibility()"), "one may try again"
         refusal = (
             "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))"

@@ -15,14 +15,15 @@ const MOST_ROWS = 400;
 
 /** What is said, so far; { element, show(story, following) }. Only what is new or has changed is touched. */
 export function transcriptView() {
-  const element = el("ol", { class: "transcript", role: "log", "aria-label": "Transcript" });
+  const element = el("ol", { class: "transcript" });
+  const box = el("div", { class: "transcript-box", role: "log", "aria-label": "Transcript", tabindex: 0 }, element);
   const rows = new Map();
   const empty = el("p", { class: "quiet" }, "Nothing has been said yet.");
   const unwritten = el("p", { class: "quiet" }, "Nothing writes down the caller's words; model.transcription_model names what shall.");
   const show = (story, following) => {
     empty.hidden = story.said.length > 0;
     const ofCaller = story.said.filter((entry) => entry.who === "caller");
-    const isAtEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - NEAR_PIXELS;
+    const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - NEAR_PIXELS;
     unwritten.hidden = !ofCaller.length || ofCaller.some((entry) => entry.text);
     story.said.slice(-MOST_ROWS).forEach((entry) => {
       let row = rows.get(entry.key);
@@ -42,9 +43,9 @@ export function transcriptView() {
       row.element.remove();
       rows.delete(key);
     }
-    if (following && isAtEnd) element.scrollTop = element.scrollHeight; // but not from under somebody who reads further up
+    if (following && isAtEnd) box.scrollTop = box.scrollHeight; // but not from under somebody who reads further up
   };
-  return { element: el("div", {}, empty, element, unwritten), show };
+  return { element: el("div", {}, empty, box, unwritten), show };
 }
 
 function spokenInWords(story, { key, who }) {
@@ -56,7 +57,7 @@ function spokenInWords(story, { key, who }) {
 
 /** A list that grows; { element, show(entries, newestFirst) }. */
 function growingList(label, rowOf, nothing) {
-  const element = el("ol", { class: "events", "aria-label": label });
+  const element = el("ol", { class: "events", "aria-label": label, tabindex: 0 });
   const empty = el("p", { class: "quiet" }, nothing);
   let shown = 0;
   let isReversed = false;

@@ -96,11 +96,13 @@ export function hangUpButton(callId, label) {
   button.addEventListener("click", async () => {
     button.disabled = true;
     setText(button, "Hanging up …");
+    button.removeAttribute("aria-label"); // its words and its name are one
     try {
       await ask(callId, "hang-up", { reason: "hung up in the console" });
     } catch (error) {
       button.disabled = false;
       setText(button, "Hang up");
+      button.setAttribute("aria-label", label);
       setText(complain, error.message);
     }
   });
