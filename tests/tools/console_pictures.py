@@ -68,8 +68,6 @@ async def take_pictures(browser: Browser, address: str) -> None:
         await page.screenshot(IMAGES / "console-call.png", whole=True)
         await go(page, "past")
         await page.screenshot(IMAGES / "console-past.png")
-        await go(page, "server")
-        await page.screenshot(IMAGES / "console-server.png")
     async with browser.page(address, width=TELEPHONE[0], height=TELEPHONE[1], dark=True) as page:
         await go(page, call)
         await page.screenshot(IMAGES / "console-telephone.png")
