@@ -1,7 +1,7 @@
 """What holds for all tests.
 
-Hypothesis judges what is found, not how long it took, which on a busy machine says nothing. Commands that tests run in this process
-set up logging, under which a module's logger is made once for all: no other test shall meet it.
+Hypothesis judges what is found, not how long it took, which on a busy machine says nothing. Commands that tests run in this
+process set up logging, under which a module's logger is made once for all: no other test shall meet it.
 """
 
 from __future__ import annotations
