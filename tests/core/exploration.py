@@ -255,9 +255,10 @@ def _fields_of(kind: type[Any]) -> tuple[str, ...]:
 # --- fingerprints
 
 _WITHOUT_A_FUTURE = """
-    settings wording apology history floor echo path story weigh out media_at now number marks responses turns tools previous
-    session opened serving asked_for known over cancelled cut cut_last sent_bytes heard_ms truncated deleted
-    tools_run tools_answered living name audio _last _generation _mark_count _texts _known _over _next _nobodys _silenced _truncated _doomed
+    settings wording apology history floor echo path story weigh out media_at now number marks responses turns tools
+    previous session opened serving asked_for known over cancelled cut cut_last sent_bytes heard_ms truncated deleted
+    tools_run tools_answered living name audio _last _generation _mark_count _texts _known _over _next _nobodys _silenced
+    _truncated _doomed
 """
 _OF_CHANGES = "changes setup wanted _coming_setup requests_before changes_asked changes_told"
 LEFT_OUT = frozenset(f"{_WITHOUT_A_FUTURE} {_OF_CHANGES}".split())

@@ -51,3 +51,9 @@ def test_the_limit_comes_back_while_something_waits(announcements: Announcements
 
 def test_they_are_bounded(announcements: Announcements) -> None:
     assert [announcements.put(TEXT, 0.0) for _ in range(MOST + 1)] == [True] * MOST + [False]
+
+
+def test_one_that_was_not_heard_has_its_limit_again(announcements: Announcements) -> None:
+    announcements.put(TEXT, 1.0)
+    announcements.put_back(announcements.take(), 4.0)
+    assert announcements.deadlines.at(Timer.INJECTED_TEXT) == 6.0

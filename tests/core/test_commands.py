@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from trio_voice.core import commands
@@ -50,3 +53,11 @@ def test_reasons_and_purposes_are_their_names() -> None:
 def test_the_id_of_any_command() -> None:
     assert event_id_of(CancelResponse(1, "r1")) == "cancel-r1"
     assert event_id_of(AppendAudio(1, b"")) is None
+
+
+def test_no_word_is_there_that_nothing_says() -> None:
+    folder = Path(commands.__file__).parent
+    core = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "commands.py")
+    said = set(re.findall(r"\w+", core)) | set(re.findall(r"\b(?:Refusal|Purpose)\.\w+", core))
+    assert {word for kind in (Refusal, Purpose) for word in map(str, kind)} <= said
+    assert {kind.__name__ for kind in KINDS if kind is not Command} <= said

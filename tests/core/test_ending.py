@@ -29,6 +29,7 @@ from trio_voice.core.events import (
     ResponseStatus,
     SessionLost,
     SpeechStarted,
+    SpeechStopped,
     TextInjected,
     ToolCalled,
     ToolFinished,
@@ -173,3 +174,19 @@ def test_asking_twice() -> None:
 def test_a_farewell_that_the_server_asks_for_during_a_goodbye_takes_the_caller_s_right_to_keep_the_call() -> None:
     book = speaking(conversing(), ms=5000) >> HangUpAsked("bye") >> HangUpAsked("the server is ending", farewell=True)
     assert book << Discard(Refusal.HANG_UP_PENDING) >> 0.3 >> SpeechStarted(1, "u1") << Discard(Refusal.HANG_UP_PENDING)
+
+
+def test_a_call_that_is_kept_goes_on_beyond_the_fallback() -> None:
+    book = spoken(conversing(idle_s=0.0), ms=2000) >> HangUpAsked("done") >> 0.1 >> SpeechStarted(1, "u1") << ... >> 30.0
+    assert book
+    assert book.call.state is CallState.CONVERSING
+
+
+def test_a_cough_during_the_goodbye_gives_it_more_time() -> None:
+    book = spoken(conversing(barge_in_confirm_ms=300, hang_up_fallback_s=1.0), ms=1000) >> HangUpAsked("done") >> 0.3
+    before = book.call.parts.deadlines.at(Timer.HANG_UP_FALLBACK)
+    book = book >> SpeechStarted(1, "u1") << ClearPlayback() >> 0.2 >> SpeechStopped(1, "u1") << Discard(Refusal.TOO_SHORT) << ...
+    after = book.call.parts.deadlines.at(Timer.HANG_UP_FALLBACK)
+    assert before is not None
+    assert after is not None
+    assert round(after - before, 6) == 0.2

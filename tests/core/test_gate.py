@@ -4,7 +4,7 @@ import pytest
 
 from trio_voice.core.commands import Refusal
 from trio_voice.core.echo import HIGHEST_DB, WINDOW_FRAMES
-from trio_voice.core.gate import BargeInGate
+from trio_voice.core.gate import TAIL_FRAMES, BargeInGate
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
 from trio_voice.core.states import TurnState
@@ -101,3 +101,14 @@ def test_it_does_not_learn_from_accepted_speech() -> None:
     barrier.denied = Refusal.ECHO
     hear_with_pauses(barrier, -26.0)
     assert barrier.echo.return_loss_db == 6.0
+
+
+def test_the_echo_has_an_end() -> None:
+    barrier = gate()
+    hear(barrier, 5, -40.0, -20.0)
+    barrier.speech_began()
+    hear(barrier, TAIL_FRAMES, -60.0)
+    assert barrier.speech_was_echo
+    barrier.speech_began()
+    hear(barrier, 10, -60.0)
+    assert not barrier.speech_was_echo

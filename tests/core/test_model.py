@@ -246,3 +246,8 @@ def test_a_text_that_failed_while_a_tool_runs_is_said_again() -> None:
     )
     book = book >> ResponseCreated(1, "r2", 1) >> ResponseDone(1, "r2", FAILED)
     assert book >> 0.5 << CreateResponse(1, 2, Purpose.INJECTED_TEXT, "say x")
+
+
+def test_what_was_said_before_a_response_stopped_in_the_middle_gets_its_last_mark() -> None:
+    book = speaking(conversing(audio_gap_limit_s=1.0), ms=100) >> 1.0 << Note("the response has stopped in the middle")
+    assert book << CancelResponse(1, "r1") << SendMark("1.1")

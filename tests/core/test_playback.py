@@ -232,3 +232,20 @@ def test_held_then_dropped_clears_nothing_twice() -> None:
     commands, cuts = line.clear(0.5)
     assert commands == []
     assert cuts == [Cut(1, "r1", "i1", 100, 200)]
+
+
+def test_what_was_cleared_is_never_resumed() -> None:
+    line = ledger(barge_in_confirm_ms=300)
+    line.play(audio(400), 0.0)
+    line.clear(0.1)
+    line.play(audio(100, "i2"), 0.1)
+    line.hold(0.15)
+    assert sizes(line.resume(1.0)) == [50]
+
+
+def test_what_was_heard_is_forgotten_even_if_nobody_asks_how_loud_it_was() -> None:
+    line = ledger(marks=False)
+    for number in range(1, 101):
+        line.play(audio(100), number / 10)
+        line.clock_passed(number / 10)
+    assert len(line._pieces) <= 5

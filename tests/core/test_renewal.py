@@ -4,6 +4,7 @@ from tests.core.playbook import FRAME, call_with, conversing, greeting, hear, sp
 from trio_voice.core.commands import (
     AddText,
     AppendAudio,
+    CancelResponse,
     CloseSession,
     CreateResponse,
     Discard,
@@ -69,7 +70,8 @@ def test_what_is_heard_gets_its_last_mark_without_the_model() -> None:
 def test_silent_items_of_a_lost_session_are_not_deleted_in_the_next() -> None:
     book = conversing() >> ResponseCreated(1, "r1") >> ItemAdded(1, "r1", "i1") >> SessionLost(1, "gone") << ...
     book = book >> SessionReady(2) << CreateResponse(2, 1, Purpose.RETRY) >> ResponseCreated(2, "r2", 1)
-    assert book >> ResponseDone(2, "r2", DONE)
+    book = book >> SpeechStarted(2, "u1") << CancelResponse(2, "r2")
+    assert book >> ResponseDone(2, "r2", ResponseStatus.CANCELLED)
 
 
 def test_a_text_that_was_begun_is_not_said_again() -> None:

@@ -7,7 +7,7 @@ from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.response import OVER_AGE_S, OVER_LIMIT, Request, ResponseGuard, merged
 from trio_voice.core.settings import CallSettings, Turns
 from trio_voice.core.standing import Standing
-from trio_voice.core.states import CallState, ResponseState, TurnState
+from trio_voice.core.states import CallState, ChangeState, ResponseState, TurnState
 from trio_voice.errors import LocalProtocolError, RemoteProtocolError
 
 TURN = Request(Purpose.TURN)
@@ -380,3 +380,26 @@ def test_a_filler_that_is_blocked_is_not_made_later() -> None:
     guard.create(Request(Purpose.FILLER, "wait"), 0.0)
     assert guard.create_blocked("create-1", "resp_9", 0.1)
     assert guard.waiting is None
+
+
+@pytest.mark.parametrize("purpose", [Purpose.TURN, Purpose.WATCHDOG, Purpose.RETRY, Purpose.TOOL_RESULT])
+def test_a_turn_that_only_the_old_session_has_heard_comes_before_a_change(guard: ResponseGuard, purpose: Purpose) -> None:
+    guard.standing.change, guard.standing.turn = ChangeState.OPENING, TurnState.OWED
+    assert guard.refusal(purpose) is None
+    assert guard.refusal(Purpose.INJECTED_TEXT) is Refusal.CHANGING
+    guard.standing.words_come = True
+    assert guard.refusal(purpose) is Refusal.CHANGING
+
+
+@pytest.mark.parametrize(("call", "purpose"), [(CallState.GREETING, Purpose.GREETING), (CallState.GOODBYE, Purpose.FAREWELL)])
+def test_a_greeting_and_a_farewell_do_not_wait_for_the_caller(guard: ResponseGuard, call: CallState, purpose: Purpose) -> None:
+    guard.standing.call, guard.standing.turn = call, TurnState.SPEAKING
+    assert guard.refusal(purpose) is None
+
+
+def test_the_end_of_a_response_that_nobody_announced_is_remembered_and_no_verdict_changed(cancelling: ResponseGuard) -> None:
+    assert not cancelling.done("r9", 2.0)
+    assert cancelling.verdict("r9") is Refusal.TOO_LATE
+    assert cancelling.done("r1", 3.0)
+    assert not cancelling.done("r1", 4.0)
+    assert cancelling.verdict("r1") is Refusal.CANCELLED_RESPONSE

@@ -5,7 +5,7 @@ from trio_voice.core.deadlines import Deadlines, Timer
 from trio_voice.core.sessions import Sessions
 from trio_voice.core.settings import CallSettings
 from trio_voice.core.standing import Standing
-from trio_voice.core.states import CallState
+from trio_voice.core.states import CallState, TurnState
 
 
 @pytest.fixture
@@ -140,3 +140,14 @@ def test_what_the_caller_says_meanwhile_is_kept_up_to_the_bound(sessions: Sessio
     serve(sessions)
     assert sessions.hand_on() == [AppendAudio(1, b"b" * 160), AppendAudio(1, b"c" * 160)]
     assert sessions.hand_on() == []
+
+
+def test_what_was_committed_makes_room(sessions: Sessions) -> None:
+    serve(sessions)
+    sessions.standing.turn = TurnState.SPEAKING
+    for letter in (b"a", b"b"):
+        sessions.keep(letter * 160)
+    sessions.committed()
+    for letter in (b"c", b"d"):
+        sessions.keep(letter * 160)
+    assert sessions.hand_on() == [AppendAudio(1, b"c" * 160), AppendAudio(1, b"d" * 160)]

@@ -100,6 +100,19 @@ def test_r30_words_that_do_not_come_are_waited_for_a_second() -> None:
     assert book >> 0.000001 << Note("the words of a turn have not come") << CloseSession(1) << ...
 
 
+def test_r30_those_of_two_turns_together_whatever_comes_meanwhile() -> None:
+    book = transcribed() >> VOICE << ... >> SpeechStarted(1, "u1") >> SessionReady(2) >> TurnCommitted(1, "u1")
+    book = book >> TurnCommitted(1, "u2") >> SpeechStopped(1, "u2") >> 0.15
+    book = book << Refuse(Purpose.TURN, Refusal.CHANGING, waits=True) >> 0.5 >> CallerTranscribed(1, "u1", "and") >> 0.499999
+    assert book >> 0.000001 << Note("the words of a turn have not come") << CloseSession(1) << ...
+
+
+def test_words_that_have_come_are_waited_for_no_more() -> None:
+    book = transcribed() >> VOICE << ... >> SpeechStarted(1, "u1") >> SessionReady(2) >> SpeechStopped(1, "u1")
+    book = book >> TurnCommitted(1, "u1") >> 0.15 << Refuse(Purpose.TURN, Refusal.CHANGING, waits=True)
+    assert book >> SpeechStarted(1, "u2") >> CallerTranscribed(1, "u1", "and you?") >> 10.0
+
+
 def test_r30_the_words_of_the_first_turn_are_waited_for_where_they_are_known_to_come() -> None:
     book = started(greeting=False, idle_s=0.0) >> SessionReady(1, transcribes=True) >> SpeechStarted(1, "u1") >> 1.0
     book = book >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1") >> 0.15 << CreateResponse >> ResponseCreated(1, "r1", 1)
@@ -131,6 +144,11 @@ def test_r30_a_session_that_does_not_come_is_given_up_after_three_seconds() -> N
     book = answered() >> VOICE << OpenSession(2, 0.0, 1) >> 2.999999
     book = book >> 0.000001 << CloseSession(2) << ReportChange(1, "the model did not answer in time") << AddText
     assert book >> SessionReady(2) << Discard(Refusal.STALE_SESSION)
+
+
+def test_r30_a_session_that_is_ready_already_is_not_the_one_that_is_waited_for() -> None:
+    book = answered() >> VOICE << OpenSession(2, 0.0, 1) >> SessionReady(1) << Discard(Refusal.STALE_SESSION) >> 2.999999
+    assert book >> 0.000001 << CloseSession(2) << ReportChange(1, "the model did not answer in time") << AddText
 
 
 def test_r30_it_is_tried_again_within_its_limit() -> None:

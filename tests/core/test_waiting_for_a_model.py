@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.playbook import FRAME, Playbook, conversing, speaking, spoken, started
+from tests.core.playbook import FRAME, Playbook, conversing, hear, speaking, spoken, started
 from trio_voice.core.call import Call
 from trio_voice.core.commands import (
     AppendAudio,
@@ -104,6 +104,14 @@ def test_r26_an_utterance_that_was_taken_is_not_heard_twice() -> None:
         conversing() >> SpeechStarted(1, "u1") >> CallerAudio(b"one") << ... >> SpeechStopped(1, "u1") >> TurnCommitted(1, "u1")
     )
     assert book >> SessionLost(1, "gone") << ... >> SessionReady(2) << CreateResponse(2, 1, Purpose.RETRY)
+
+
+def test_r26_a_long_one_is_heard_whole_too_with_what_is_said_in_the_gap() -> None:
+    book = hear(conversing() >> SpeechStarted(1, "u1"), 40) >> SessionLost(1, "gone") << OpenSession(2, 0.25)
+    book = hear(book, 40) >> SessionReady(2)
+    for _ in range(80):
+        book = book << AppendAudio(2, FRAME)
+    assert book
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.5])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -29,18 +29,8 @@ def cells() -> Iterator[Break]:
     """Every cell of the tables in `states`, with every other value."""
     path = CORE / "states.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    rows = _table(tree, "_ROWS")
-    columns = ("_IDLE", "_REQ", "_DOOM", "_ACT", "_CANC", "_BLOCK")
-    for key, row in zip(rows.keys, rows.values, strict=True):
-        assert isinstance(row, ast.Tuple)
-        for place, column in enumerate(columns):
-            was = row.elts[place]
-            for other in (*columns, "OURS", "PEERS"):
-                if other != ast.unparse(was):
-                    row.elts[place] = ast.Name(other, ast.Load())
-                    never = "never entered: " if ast.unparse(was) == "OURS" else ""
-                    yield _break(tree, f"{never}{ast.unparse(key or was)} in {column}: {ast.unparse(was)} becomes {other}")
-            row.elts[place] = was
+    yield from _rows(tree, "_ROWS", ("_IDLE", "_REQ", "_DOOM", "_ACT", "_CANC", "_BLOCK"), ("OURS", "PEERS"))
+    yield from _rows(tree, "_CHANGE_ROWS", ("_SET", "_WAIT", "_UPD", "_OPEN", "_READY"), ("OURS",))
     refusals = _table(tree, "REFUSALS")
     for place, key in enumerate(refusals.keys):
         was = refusals.values[place]
@@ -50,6 +40,20 @@ def cells() -> Iterator[Break]:
                 yield _break(tree, f"{ast.unparse(key or was)}: {ast.unparse(was)} becomes {other}")
         refusals.values[place] = was
     yield from _mirror(tree)
+
+
+def _rows(tree: ast.Module, name: str, columns: Sequence[str], faults: Sequence[str]) -> Iterator[Break]:
+    rows = _table(tree, name)
+    for key, row in zip(rows.keys, rows.values, strict=True):
+        assert isinstance(row, ast.Tuple)
+        for place, column in enumerate(columns):
+            was = row.elts[place]
+            for other in (*columns, *faults):
+                if other != ast.unparse(was):
+                    row.elts[place] = ast.Name(other, ast.Load())
+                    never = "never entered: " if ast.unparse(was) == "OURS" else ""
+                    yield _break(tree, f"{never}{ast.unparse(key or was)} in {column}: {ast.unparse(was)} becomes {other}")
+            row.elts[place] = was
 
 
 def _mirror(tree: ast.Module) -> Iterator[Break]:

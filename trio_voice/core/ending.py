@@ -105,10 +105,9 @@ def apologise(parts: Parts, reason: str, now: float) -> None:
     part(parts, reason, now)
     parts.standing.call = CallState.LEAVING
     let_nothing_else_act(parts)
-    if parts.apology:
-        parts.do(*parts.playback.play(ModelAudio(0, APOLOGY, APOLOGY, parts.apology), now))
-        parts.do(*parts.playback.end_item(APOLOGY, now))
-        extend_fallback(parts, now)
+    parts.do(*parts.playback.play(ModelAudio(0, APOLOGY, APOLOGY, parts.apology), now))
+    parts.do(*parts.playback.end_item(APOLOGY, now))
+    extend_fallback(parts, now)
 
 
 def let_nothing_else_act(parts: Parts) -> None:

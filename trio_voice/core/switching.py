@@ -27,7 +27,7 @@ def on_change_asked(parts: Parts, event: ChangeAsked, now: float) -> None:
         parts.do(ReportChange(event.change, "the call is ending"))
     elif parts.change.pending:
         parts.do(ReportChange(event.change, "another change is being made"))
-    elif parts.standing.session is not None and not sessions.coming and not (event.voice_changes and _has_spoken(parts)):
+    elif not sessions.coming and not (event.voice_changes and _has_spoken(parts)):
         parts.change.ask(event, ChangeSignal.ASKED_IN_PLACE)
     else:
         parts.change.ask(event, ChangeSignal.ASKED_ANEW)
