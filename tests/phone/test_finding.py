@@ -68,6 +68,7 @@ async def test_a_run_file_whose_server_does_not_answer_is_none(health: list[str]
         ("http://host:9000", "ws://host:9000/media/twilio", "http://host:9000"),
         ("https://host/", "wss://host/media/twilio", "https://host"),
         ("http://host/media/mine", "ws://host/media/mine", "http://host"),
+        ("ws://[fd00::1]:9000/media/mine", "ws://[fd00::1]:9000/media/mine", "http://[fd00::1]:9000"),
     ],
 )
 async def test_what_was_typed_is_called(health: list[str], tmp_path: Path, typed: str, media_url: str, url: str) -> None:
@@ -79,6 +80,13 @@ async def test_a_typed_server_that_runs_here_brings_its_token(health: list[str],
     server = await server_at("ws://127.0.0.1:8081/media/other", tmp_path)
     assert (server.media_url, server.token) == ("ws://127.0.0.1:8081/media/other", "s3cret")
     assert (await server_at("ws://127.0.0.1:9999/media/other", tmp_path)).token is None
+
+
+@pytest.mark.parametrize("name", ["localhost", "[::1]", "LOCALHOST"])
+async def test_this_machine_may_be_called_by_any_of_its_names(health: list[str], tmp_path: Path, name: str) -> None:
+    leave_run_file(tmp_path)
+    assert (await server_at(f"ws://{name}:8081/media/twilio", tmp_path)).token == "s3cret"
+    assert (await server_at("ws://elsewhere:8081/media/twilio", tmp_path)).token is None
 
 
 @pytest.mark.parametrize("typed", ["ftp://host/", "host:8080", "ws://", "ws://host:eighty/"])

@@ -12,7 +12,6 @@ how late the latest one was, which is how a load generator knows that it was its
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from trio_voice.audio.g711 import FRAME_BYTES, FRAME_MS
 from trio_voice.errors import UserError
 from trio_voice.phone.carrier import Carrier, Happening, Identity, LineEvent
+from trio_voice.phone.connecting import open_stream
 from trio_voice.phone.scenario import Performance, Scenario
 
 FRAME_S = FRAME_MS / 1000
@@ -107,7 +107,8 @@ class PhoneCall:
         """Call a media URL (`ws://` or `wss://`). Raises CallRefusedError when no call comes about."""
         host, port, path, tls = _parts_of(url)
         async with await _connect(url, host, port, tls, connect_limit_s) as stream:
-            name = host if port in {80, 443} else f"{host}:{port}"
+            name = f"[{host}]" if ":" in host else host
+            name += "" if port in {80, 443} else f":{port}"
             over = PhoneCall.over(
                 stream, scenario, identity=identity, host=name, path=path, headers=headers, connect_limit_s=connect_limit_s
             )
@@ -352,12 +353,7 @@ def _parts_of(url: str) -> tuple[str, int, str, bool]:
 async def _connect(url: str, host: str, port: int, tls: bool, limit_s: float) -> trio.abc.Stream:
     try:
         with trio.fail_after(limit_s):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
-            if tls:
-                context = ssl.create_default_context()
-                stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-                await stream.do_handshake()
-            return stream
+            return await open_stream(host, port, tls=tls)
     except trio.TooSlowError:
         raise CallRefusedError(f"{url}: no connection within {limit_s:g} s") from None
     except (OSError, trio.BrokenResourceError) as error:

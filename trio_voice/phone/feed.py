@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ import trio
 from attrs import define, field, frozen
 
 from trio_voice.errors import RemoteProtocolError
+from trio_voice.phone.connecting import open_stream
 
 CONNECT_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
@@ -107,7 +107,7 @@ async def _request(url: str, path: str, headers: dict[str, str], body: bytes | N
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     async with await _connect(host, port, tls) as stream:
         connection = h11.Connection(h11.CLIENT)
-        fields = {"Host": f"{host}:{port}", "Accept": "*/*", "Connection": "close"} | headers
+        fields = {"Host": parts.netloc.rpartition("@")[2], "Accept": "*/*", "Connection": "close"} | headers
         if body is not None:
             fields["Content-Length"] = str(len(body))
         request = h11.Request(
@@ -127,11 +127,7 @@ async def _request(url: str, path: str, headers: dict[str, str], body: bytes | N
 async def _connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
     try:
         with trio.fail_after(CONNECT_LIMIT_S):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
-            if tls:
-                stream = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
-                await stream.do_handshake()
-            return stream
+            return await open_stream(host, port, tls=tls)
     except trio.TooSlowError:
         raise UnreachableError(f"{host}:{port} cannot be reached within {CONNECT_LIMIT_S:g} s") from None
     except (OSError, trio.BrokenResourceError) as error:

@@ -27,6 +27,7 @@ _LOOK_EVERY_S = 0.1
 _OK = 200
 _CREATED = 201
 FORBIDDEN = 403
+_THIS_MACHINE = ("localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, not bound
 
 
 @frozen
@@ -53,7 +54,8 @@ async def server_at(url: str, calls_folder: Path) -> Server:
     """
     try:
         parts = urlsplit(url)
-        address = f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        address = f"{host}:{parts.port}" if parts.port else f"{host}"
     except ValueError as error:
         raise UserError(f"--url {url}: not a URL ({error})") from None
     if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
@@ -63,9 +65,16 @@ async def server_at(url: str, calls_folder: Path) -> Server:
     path = MEDIA_PATH if is_page else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     server = Server(f"ws{'s' if tls else ''}://{parts.netloc}{path}", f"http{'s' if tls else ''}://{address}")
     running = await find_server(calls_folder)
-    if running is not None and urlsplit(running.url).netloc == parts.netloc:
+    if running is not None and _place(running.url) == _place(server.url):
         return evolve(running, media_url=server.media_url)
     return server
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Host and port; this machine has one name here."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return "127.0.0.1" if host in _THIS_MACHINE else host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def media_url_with_token(server: Server) -> str:
