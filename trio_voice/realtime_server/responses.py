@@ -69,7 +69,6 @@ class Responses:
     ended_count: int = field(default=0, init=False)
     """The responses in the conversation that are over."""
     _created: int = field(default=0, init=False)
-    _tokens_spent: int = field(default=0, init=False)
 
     # --- creating --------------------------------------------------------------------------------------------------
 
@@ -231,12 +230,12 @@ class Responses:
         switches = self.behaviour.switches
         if not switches.rate_limits or not run.tells_done:
             return
-        self._tokens_spent = sum(run.input_tokens) + run.audio_ms // 50
+        spent = sum(run.input_tokens) + run.audio_ms // 50  # what was spent before has come back: 667 tokens a second do
         limits = {
             "name": "tokens",
             "limit": _TOKENS_A_MINUTE,
-            "remaining": max(0, _TOKENS_A_MINUTE - self._tokens_spent),
-            "reset_seconds": round(self._tokens_spent * 60 / _TOKENS_A_MINUTE, 3),
+            "remaining": max(0, _TOKENS_A_MINUTE - spent),
+            "reset_seconds": round(spent * 60 / _TOKENS_A_MINUTE, 3),
         }
         send = partial(self.sink.send, "rate_limits.updated", rate_limits=[limits])
         self.agenda.add(now + switches.rate_limits_ms / 1000, send)
