@@ -15,6 +15,9 @@ FINE = [Finding("settings", Verdict.OK, "the defaults"), Finding("Twilio", Verdi
 BAD = [*FINE, Finding("port", Verdict.WRONG, "taken; set another")]
 
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
+
 @pytest.fixture(autouse=True)
 def nothing_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)

@@ -5,28 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 import structlog
 
-from trio_voice.logs import ACCEPTING, TALKATIVE, CapacityFilter, set_up_logging
+from trio_voice.logs import ACCEPTING, CapacityFilter, set_up_logging
 from trio_voice.sections import LogFormat, LogLevel
 
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Leave logging as it was found."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.getLogger(ACCEPTING).filters = []
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
