@@ -56,6 +56,14 @@ def test_the_audio_format_is_that_of_both_directions(audio_format: ModelAudioFor
     assert session.input_format.value == f"audio/{audio_format.value}"
 
 
+def test_a_model_elsewhere_is_asked_for_signs_of_life_and_our_own_is_not() -> None:
+    settings = evolve(SETTINGS, model=ModelSettings(ping_every_s=2, ping_limit_s=3))
+    endpoint = call_plan(settings, "https://host/v1", "1").endpoint
+    assert (endpoint.ping_every_s, endpoint.ping_limit_s) == (2.0, 3.0)
+    ours = evolve(settings, access=ModelAccess(base_url=None))
+    assert call_plan(ours, "ws://127.0.0.1:1/v1", "1").endpoint.ping_every_s == 0
+
+
 def test_agents_may_ask_a_text_model_where_the_voice_comes_from() -> None:
     plan = call_plan(SETTINGS, "wss://host/v1/realtime", "1")
     assert plan.api == ModelApi(base_url="https://host/v1", key="k-1")

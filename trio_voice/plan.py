@@ -27,6 +27,8 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
         endpoint=ModelEndpoint(
             url=session_url(base_url, settings.model.name),
             headers=upgrade_headers(settings.access.api_key),
+            ping_every_s=settings.model.ping_every_s if settings.access.base_url is not None else 0.0,
+            ping_limit_s=settings.model.ping_limit_s,
         ),
         session=_session(settings),
         toolbox=settings.agent.toolbox,

@@ -140,6 +140,12 @@ class ModelSettings:
     """What speaks for the embedded model: the best engine that is installed, one of them, or tones."""
     check_every_s: float = field(default=15.0, validator=validators.ge(1.0), converter=float)
     """How often it is looked whether the model takes connections (nothing is sent); /readyz answers 503 while it does not."""
+    ping_every_s: float = field(default=1.0, validator=validators.ge(0.0), converter=float)
+    """A model from which nothing came for so long is asked for a sign of life (a WebSocket Ping); 0: it never is. The embedded
+    one is not asked."""
+    ping_limit_s: float = field(default=1.5, validator=validators.ge(0.1), converter=float)
+    """How long it may take to give one, of any kind; then the session is lost, and the call goes on in another. For a server that
+    cannot answer while it thinks, more."""
     speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
     """How fast the model speaks; 1 is its natural pace."""
 

@@ -61,6 +61,13 @@ class Mortal:
     async def flush(self) -> None:
         await self.socket.flush()
 
+    @property
+    def heard_at(self) -> float:
+        return self.socket.heard_at
+
+    async def ping(self, limit_s: float) -> None:
+        await self.socket.ping(limit_s)
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await self.socket.close(code, reason)
 

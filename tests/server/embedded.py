@@ -19,6 +19,8 @@ class Embedded:
 
     server: ModelServer
     dead: bool = False
+    deaf: bool = False
+    """Connections are taken, and nothing is read from them or said on them."""
     connections: int = field(default=0, init=False)
     _scopes: list[trio.CancelScope] = field(factory=list, init=False)
 
@@ -28,6 +30,8 @@ class Embedded:
         if not self.dead:
             with trio.CancelScope() as scope:
                 self._scopes.append(scope)
+                if self.deaf:
+                    await trio.sleep_forever()
                 await self.server.handle(stream)
         await trio.aclose_forcefully(stream)
 

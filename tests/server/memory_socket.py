@@ -30,6 +30,10 @@ class MemorySocket:
     _over: list[SocketClosed]
     attempts: list[str | bytes] = field(factory=list)
     """All that was begun to be sent."""
+    heard_at: float = 0.0
+    pings: int = 0
+    dead: bool = False
+    """It answers no Ping."""
 
     async def receive(self) -> str | bytes:
         await trio.lowlevel.checkpoint()
@@ -38,6 +42,7 @@ class MemorySocket:
                 raise self._closed()
             await self._inward.filled.park()
         self._inward.emptied.unpark_all()
+        self.heard_at = trio.current_time()
         return self._inward.messages.popleft()
 
     async def send(self, message: str | bytes) -> None:
@@ -68,6 +73,15 @@ class MemorySocket:
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def ping(self, limit_s: float) -> None:
+        self.pings += 1
+        await trio.sleep(limit_s if self.dead else 0)
+        if self.dead:
+            self.end(1006, f"no sign of life within {limit_s:g} s")
+        if self._over:
+            raise self._closed()
+        self.heard_at = trio.current_time()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         with trio.CancelScope(shield=True):

@@ -275,6 +275,7 @@ class Rig:
     witnesses: Sequence[Witness] = ()
     comfort: bytes = b""
     beep: bytes = b""
+    ping_every_s: float = 0.0
     transcription_model: str | None = None
     watches: tuple[Watch, ...] = ()
     sessions: list[ModelTalker] = field(factory=list)
@@ -294,7 +295,7 @@ class Rig:
 
     def plan(self) -> CallPlan:
         return CallPlan(
-            endpoint=ModelEndpoint(url=MODEL_URL, connect=self.connect),
+            endpoint=ModelEndpoint(url=MODEL_URL, connect=self.connect, ping_every_s=self.ping_every_s),
             session=self.agent.session(
                 SessionSettings(instructions="", model="test", transcription_model=self.transcription_model)
             ),

@@ -64,6 +64,7 @@ SPEECH = pcm16_to_ulaw(synthetic_speech(1, 1.5))
 SPEAKS_AT = (4.0, 14.0, 24.0)
 LONGEST_S = 50.0
 LONGEST_SILENCE_S = 3.0
+PING_EVERY_S = 1.0
 
 
 @tool(filler="One moment.")
@@ -111,6 +112,12 @@ def after_a_reset(**switches: Any) -> Callable[[Embedded], None]:
     return inject
 
 
+def gone_without_a_word(server: Embedded) -> None:
+    """Half open, the connections that are and those to come: nothing is read and nothing said."""
+    server.switch_sessions(silent_after_s=0.001)
+    server.deaf = True
+
+
 FAULTS: Mapping[str, Callable[[Embedded], None]] = {
     "jitter_ms": switched(jitter_ms=400),
     "duplicate_every": switched(duplicate_every=2),
@@ -134,6 +141,8 @@ FAULTS: Mapping[str, Callable[[Embedded], None]] = {
     "close 1011": switched(close_after_s=0.001, close_code=1011),
     "close 1013": switched(close_after_s=0.001, close_code=1013),
     "reset": switched(reset_after_s=0.001),
+    "silent_after_s": switched(silent_after_s=0.001),
+    "gone without a word": gone_without_a_word,
     "refuse_upgrades": after_a_reset(refuse_upgrades=2),
     "no_quota": after_a_reset(no_quota=True),
 }
@@ -145,6 +154,8 @@ QUICK = [
     ("no_quota", "tool"),
     ("reject_updates", "switch"),
     ("fail_responses", "goodbye"),
+    ("silent_after_s", "speaking"),
+    ("gone without a word", "reply"),
 ]
 
 
@@ -175,13 +186,14 @@ class Scene:
         options: dict[str, Any] = {"transcription_model": "gpt-4o-mini-transcribe", "comfort": b"\x30" * 1600}
         async with (
             embedded_server(parse_script(SCRIPT, "test")) as server,
-            rig(folder, settings=settings, agent=FRONT, model=server.handle, **options) as world,
+            rig(folder, settings=settings, agent=FRONT, model=server.handle, ping_every_s=PING_EVERY_S, **options) as world,
             world.call() as phone,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._inject, server)
             await self._speak(phone)
             await phone.end()
+            server.kill()  # what is half open would stay
             nursery.cancel_scope.cancel()
             phone.carrier.advance(trio.current_time())
             heard, said = bytes(phone.carrier.heard), bytes(phone.carrier.said)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.events import Ping as WsprotoPing
+from wsproto.events import Pong as WsprotoPong
 
 from trio_voice.realtime_server import frames as embedded
 from trio_voice.server.frames import (
@@ -88,9 +89,10 @@ def test_the_embedded_server_reads_what_is_written_and_writes_what_is_read(messa
 def test_wsproto_understands_our_control_frames(masked: bool) -> None:
     ours, theirs = FrameEncoder(masked), Connection(ConnectionType.SERVER if masked else ConnectionType.CLIENT)
     theirs.send(WsprotoPing(b"x"))
-    theirs.receive_data(ours.pong(b"x"))
+    theirs.receive_data(ours.ping() + ours.pong(b"x"))
     theirs.receive_data(ours.close(4001, "é" * 100))
-    _, closed = theirs.events()
+    ping, pong, closed = theirs.events()
+    assert (ping, pong) == (WsprotoPing(b""), WsprotoPong(b"x"))
     assert isinstance(closed, CloseConnection)
     assert (closed.code, closed.reason) == (4001, "é" * 61)  # what fits into 125 bytes, and no half of a letter
     assert ours.close(NO_CODE)[:2] == bytes([0x88, 0x80 if masked else 0])

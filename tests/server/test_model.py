@@ -47,6 +47,7 @@ class World:
     failure: ConnectFailed | None = None
     connect_s: float = 0.0
     answer_limit_s: float = 5.0
+    ping_every_s: float = 0.0
     told: list[tuple[float, Event]] = field(factory=list)
     far: MemorySocket = field(init=False)
     near: MemorySocket = field(init=False)
@@ -57,7 +58,9 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.near, self.far = socket_pair(self.capacity)
         endpoint = ModelEndpoint(url=URL, headers={"Authorization": "Bearer x"}, connect=self.connect)
-        self.session = ModelSession(1, evolve(endpoint, answer_limit_s=self.answer_limit_s), SETTINGS, self.feed)
+        self.session = ModelSession(
+            1, evolve(endpoint, answer_limit_s=self.answer_limit_s, ping_every_s=self.ping_every_s), SETTINGS, self.feed
+        )
 
     def feed(self, event: Event) -> None:
         self.told.append((trio.current_time(), event))
@@ -315,6 +318,47 @@ async def test_a_session_that_cannot_be_written_to_is_lost_when_it_has_said_its_
             SessionLost(1, "the model could not be written to, and said no more"),
         ]
         assert world.told[-1][0] - began == LAST_WORDS_LIMIT_S
+
+
+async def test_r26_a_model_that_is_gone_without_a_word_is_lost_within_the_limits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened(ping_every_s=1.0) as world:
+        await world.agree()
+        await trio.sleep(3.5)
+        assert world.near.pings == 3
+        world.near.dead = True
+        await trio.sleep(0.5 + 1.5)
+        await trio.testing.wait_all_tasks_blocked()
+        reason = "the connection to the model broke: no sign of life within 1.5 s"
+        assert world.told[1:] == [(4.0 + 1.5, SessionLost(1, reason, retryable=True))]
+
+
+async def test_a_model_that_shall_not_be_asked_is_not(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(ping_every_s=0.0) as world:
+        await world.agree()
+        await trio.sleep(30)
+        assert world.near.pings == 0
+        world.session.close()
+
+
+async def test_the_end_is_told_before_the_goodbye_which_a_model_may_keep_us_waiting_for(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def close_slowly(socket: MemorySocket, code: int = 1000, reason: str = "") -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        socket.end(code, reason)
+
+    async with opened() as world:
+        await world.agree()
+        monkeypatch.setattr(MemorySocket, "close", close_slowly)
+        began = trio.current_time()
+        await world.send(type="response.done")  # what no event of a model looks like
+        await trio.testing.wait_all_tasks_blocked()
+        assert [(at - began, type(event)) for at, event in world.told[1:]] == [(0.0, SessionLost)]
+        assert world.over_at is None
+    assert world.over_at == began + 2
 
 
 # --- closing -----------------------------------------------------------------------------------------------------------

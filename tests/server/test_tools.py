@@ -487,6 +487,7 @@ class Line:
     passes: Passes
     sent: list[tuple[str | bytes, int]] = field(factory=list)
     remote: str = "test"
+    heard_at: float = 0.0
 
     async def send(self, message: str | bytes) -> None:
         self.send_now(message)
@@ -504,6 +505,9 @@ class Line:
         raise AssertionError
 
     async def receive(self) -> str | bytes:
+        raise AssertionError
+
+    async def ping(self, limit_s: float) -> None:
         raise AssertionError
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...

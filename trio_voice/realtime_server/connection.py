@@ -78,7 +78,7 @@ class Connection:
                     await self._read()
                     self._nursery.cancel_scope.cancel()
             finally:
-                if not self._dropped:
+                if not (self._dropped or self._silent):
                     self.socket.close(1001, "the server is going away")  # unless a CLOSE was sent already
                 await self.socket.finish()
                 writing.cancel()
@@ -128,6 +128,7 @@ class Connection:
                 self._drop()
             case FallSilent():
                 self._silent = True
+                self.socket.fall_silent()
 
     def _send(self, event: dict[str, Any]) -> None:
         self.socket.send(_encoder.encode(event))

@@ -50,6 +50,7 @@ class WebSocket:
     _outbox_bytes: int = field(default=0, init=False)
     _filled: trio.Event = field(factory=trio.Event, init=False)
     _closing: bool = field(default=False, init=False)  # our CLOSE is in the outbox: nothing may follow it
+    _silent: bool = field(default=False, init=False)
     _close_sent: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -131,8 +132,12 @@ class WebSocket:
         """Whether more waits to be sent than may: the peer does not read."""
         return self._outbox_bytes > self.outbox_limit_bytes
 
+    def fall_silent(self) -> None:
+        """Send nothing any more, as if half open: a fault."""
+        self._silent = True
+
     def _post(self, frame: bytes) -> None:
-        if self._closing:
+        if self._closing or self._silent:
             return
         self._outbox.append(frame)
         self._outbox_bytes += len(frame)

@@ -22,6 +22,8 @@ from trio_voice.server.wire import Wire
 
 CLOSE_LIMIT_S = 2.0
 """How long a peer may take to answer our Close before the connection is cut."""
+LATE_S = 0.1
+"""Who wakes so much later than asked for has no reason to call the peer late."""
 MESSAGES_AT_ONCE = 16
 """How many messages one connection may give out, or send, before the other tasks get their turn."""
 NORMAL_CLOSURE = 1000
@@ -67,6 +69,16 @@ class MessageSocket(Protocol):
     async def flush(self) -> None:
         """Wait until all that was taken by `send_now` has left. Raises SocketClosed."""
 
+    @property
+    def heard_at(self) -> float:
+        """When something last came from the peer, a control frame for instance, on Trio's clock."""
+
+    async def ping(self, limit_s: float) -> None:
+        """Ask for a sign of life and wait for one: anything that comes, while another task receives.
+
+        A peer that gives none within `limit_s` is gone, and the connection is over. Raises SocketClosed.
+        """
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection, within a bounded time, also when cancelled; closing twice does nothing."""
 
@@ -86,6 +98,7 @@ class Connection:
     _decoder: FrameDecoder
     _encoder: FrameEncoder
     remote: str
+    heard_at: float = field(factory=trio.current_time, init=False)
     _state: _State = field(default=_State.OPEN, init=False)
     _closed_with: SocketClosed = field(factory=lambda: SocketClosed(ABNORMAL_CLOSURE), init=False)
     """How it ended, once it is no longer open."""
@@ -102,7 +115,7 @@ class Connection:
     _rest: bytes = field(default=b"", init=False)
     """Of a message that `send_now` has begun."""
     _answer: bytes = field(default=b"", init=False)
-    """A Pong or a Close that waits for the message before it. Of several Pongs only the last is owed (RFC 6455, 5.5.3)."""
+    """A Ping, a Pong or a Close that waits for the message before it. Of several Pongs one is owed (RFC 6455, 5.5.3)."""
     _left: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     """Where one waits for the task that reads, or writes, to be done with it."""
     _closing: trio.Event | None = field(default=None, init=False)
@@ -135,6 +148,7 @@ class Connection:
             data = await self._wire.receive()
             if not data:
                 self._end(_State.OVER, ABNORMAL_CLOSURE)
+            self.heard_at = trio.current_time()
             to_answer: list[Received] = []
             for received in self._decoder.decode(data):
                 if type(received) is str or type(received) is bytes:
@@ -208,6 +222,29 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end(_State.OVER, ABNORMAL_CLOSURE)
             raise self._closed() from None
+
+    async def ping(self, limit_s: float) -> None:
+        """Ask for a sign of life, and wait for one up to `limit_s`; without one the connection is over. Raises SocketClosed."""
+        before = self.heard_at
+        while self._state is _State.OPEN and self.heard_at == before:
+            with trio.move_on_after(limit_s) as waiting:
+                await self._ask_for_life(before)
+            if trio.current_time() <= waiting.deadline + LATE_S:
+                break  # else it is us who are late, and the answer may have yet to be read
+        if self._state is _State.OPEN and self.heard_at == before:
+            self._end(_State.OVER, ABNORMAL_CLOSURE, f"no sign of life within {limit_s:g} s")
+            self._wire.interrupt()
+        if self._state is not _State.OPEN:
+            raise self._closed()
+
+    async def _ask_for_life(self, heard_at: float) -> None:
+        try:
+            if self._state is _State.OPEN:
+                await self._send_answer(self._answer + self._encoder.ping())
+            while self._state is _State.OPEN and self.heard_at == heard_at:
+                await self._left.park()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
 
     async def _send_answer(self, frame: bytes) -> None:
         """Send a control frame; if a message is being sent, whoever sends it sends this too."""

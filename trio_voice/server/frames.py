@@ -236,6 +236,10 @@ class FrameEncoder:
             return self._frame(_WHOLE_TEXT, message.encode())
         return self._frame(_WHOLE_BINARY, memoryview(message).tobytes())
 
+    def ping(self) -> bytes:
+        """Return a request for a Pong."""
+        return self._frame(_FIN | Opcode.PING, b"")
+
     def pong(self, payload: bytes) -> bytes:
         """Return the answer to a Ping."""
         return self._frame(_FIN | Opcode.PONG, payload)

@@ -35,7 +35,15 @@ from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is
 from trio_voice.realtime.settings import SessionSettings, echo_differences, session_update
 from trio_voice.server.model_audio import Transcoder, transcoder
 from trio_voice.server.outbox import Outbox
-from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket, SocketClosed, open_websocket
+from trio_voice.server.sign_of_life import watch_for_life
+from trio_voice.server.websocket import (
+    ABNORMAL_CLOSURE,
+    MODEL_MESSAGE_BYTES,
+    ConnectFailed,
+    MessageSocket,
+    SocketClosed,
+    open_websocket,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +94,10 @@ class ModelEndpoint:
     connect_limit_s: float = 5.0
     answer_limit_s: float = 5.0
     """How long session.created, and then session.updated, may take."""
+    ping_every_s: float = 0.0
+    """A model from which nothing came for so long is asked for a sign of life; 0: it never is."""
+    ping_limit_s: float = 1.5
+    """How long it may take to give one; then the session is lost."""
     connect: Connect = open_websocket
 
 
@@ -144,17 +156,12 @@ class ModelSession:
         with self._scope:
             await trio.sleep(delay_s)
             try:
-                lost = await self._serve()
+                await self._serve()
             except ConnectFailed as failure:
-                lost = SessionLost(self.number, str(failure), retryable=upgrade_is_retryable(failure.status))
-            except SessionRefused as refusal:
-                lost = SessionLost(self.number, str(refusal), retryable=refusal.retryable)
-            if not self._closing:
-                then = "another is tried" if lost.retryable else "no other would fare better"
-                log.warning("model session lost", reason=lost.reason, then=then)
-            self._tell(lost)
+                self._end(SessionLost(self.number, str(failure), retryable=upgrade_is_retryable(failure.status)))
 
-    async def _serve(self) -> SessionLost:
+    async def _serve(self) -> None:
+        """Serve a session, and tell of its end before its goodbye: a model that does not answer makes us wait for that."""
         async with self.endpoint.connect(
             self.endpoint.url,
             self.endpoint.headers,
@@ -164,9 +171,12 @@ class ModelSession:
             decoder = RealtimeDecoder(self.number)
             try:
                 await self._agree_on_settings(socket, decoder)
+                lost = await self._talk(socket, decoder)
+            except SessionRefused as refusal:
+                lost = SessionLost(self.number, str(refusal), retryable=refusal.retryable)
             except (SocketClosed, RemoteProtocolError) as error:
-                return self._lost(error)
-            return await self._talk(socket, decoder)
+                lost = self._lost(error)
+            self._end(lost)
 
     async def _agree_on_settings(self, socket: MessageSocket, decoder: RealtimeDecoder) -> None:
         """Wait for session.created, send our settings, wait for session.updated, and compare what the model echoes."""
@@ -198,6 +208,8 @@ class ModelSession:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, outbox, nursery.cancel_scope)
+                if self.endpoint.ping_every_s:
+                    nursery.start_soon(watch_for_life, socket, self.endpoint.ping_every_s, self.endpoint.ping_limit_s)
                 lost = await self._read(socket, decoder)
                 nursery.cancel_scope.cancel()
         finally:
@@ -256,6 +268,8 @@ class ModelSession:
         if isinstance(error, RemoteProtocolError):
             return SessionLost(self.number, f"the model broke its protocol: {error}")
         retryable = close_is_retryable(error.code, error.reason, self._last_error_code)
+        if error.code == ABNORMAL_CLOSURE and error.reason:  # it is we who found that out
+            return SessionLost(self.number, f"the connection to the model broke: {error.reason}", retryable)
         return SessionLost(self.number, f"closed by the model ({error.code} {error.reason}".rstrip() + ")", retryable)
 
     def _see_error(self, fact: Decoded) -> None:
@@ -263,6 +277,12 @@ class ModelSession:
             self._last_error_code = fact.code
             level = logging.DEBUG if is_benign(fact.code, fact.message) else logging.WARNING
             log.log(level, "model error", code=fact.code, text=fact.message, about=fact.event_id)
+
+    def _end(self, lost: SessionLost) -> None:
+        if not self._closing:
+            then = "another is tried" if lost.retryable else "no other would fare better"
+            log.warning("model session lost", reason=lost.reason, then=then)
+        self._tell(lost)
 
     def _tell(self, event: Event) -> None:
         if not self._closing:

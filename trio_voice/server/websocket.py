@@ -35,6 +35,7 @@ from trio_voice.server.handshake import ClientHandshake, HandshakeError, Handsha
 from trio_voice.server.wire import Wire, wire_of
 
 __all__ = [
+    "ABNORMAL_CLOSURE",
     "CARRIER_MESSAGE_BYTES",
     "CLOSE_LIMIT_S",
     "MODEL_MESSAGE_BYTES",
