@@ -49,6 +49,16 @@ async def test_it_speaks_is_replaced_and_ends_with_its_block() -> None:
     assert not is_running(replaced)
 
 
+async def test_a_signal_to_everybody_is_for_the_server_and_the_voice_says_its_goodbyes() -> None:
+    async with VoicePool() as pool:
+        needs_an_engine(pool)
+        (worker,) = pool.worker_pids
+        os.kill(worker, signal.SIGINT)
+        os.kill(worker, signal.SIGTERM)
+        assert len(await said(pool, SENTENCE)) > 24000
+        assert pool.worker_pids == [worker]
+
+
 async def test_how_a_worker_ended_is_told() -> None:
     async def crash() -> None:
         async with voice_process("auto") as worker:

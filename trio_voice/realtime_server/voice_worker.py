@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -132,6 +133,8 @@ class Worker:
 
 def main() -> None:
     """Speak what standard input asks for; `sys.argv[1]` is the engine wanted (`auto`, `flite`, `espeak-ng`)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # to a whole group of processes: the server has goodbyes to speak, and ends us then
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not fall between the messages
     Worker(Engines.load(sys.argv[1]), 0, output).run()
