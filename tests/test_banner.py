@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.certificate_files import HOST, pair_in
 from trio_voice.agent_file import load_agent
 from trio_voice.banner import addresses, banner
 from trio_voice.config import Settings, load_settings
@@ -26,6 +27,7 @@ def about(media_urls: tuple[str, ...]) -> About:
     [
         (ServerSettings(), "http://127.0.0.1:8080", "ws://127.0.0.1:8080/media/twilio"),
         (ServerSettings(host="0.0.0.0"), "http://127.0.0.1:8080", "ws://127.0.0.1:8080/media/twilio"),
+        (ServerSettings(tls_certificate_file=Path("x")), "https://127.0.0.1:8080", "wss://127.0.0.1:8080/media/twilio"),
         (ServerSettings(host="::"), "http://[::1]:8080", "ws://[::1]:8080/media/twilio"),
         (ServerSettings(public_url="https://v.example/"), "http://127.0.0.1:8080", "wss://v.example/media/twilio"),
     ],
@@ -67,3 +69,12 @@ def test_who_has_tools_and_no_model_that_calls_them_is_told(tmp_path: Path) -> N
         text = banner(given, about(("ws://x/media/twilio",)), "http://127.0.0.1:8080", "a token", [])
         assert "with the tools book" in text
         assert ("calls them only where a script says so" in text) == told
+
+
+def test_a_certificate_that_is_no_good_is_warned_of(tmp_path: Path) -> None:
+    pair = pair_in(tmp_path, days=-3)
+    given = settings(tmp_path, f"server.tls_certificate_file={pair.certificate}", f"server.tls_key_file={pair.key}")
+    own_url, media_urls = addresses(given.server, 8080)
+    told = banner(given, about(media_urls), own_url, "a token", [])
+    assert f"\n  WARNING   the certificate of {HOST} expired on " in told
+    assert "\n  health    https://127.0.0.1:8080/healthz\n" in told

@@ -6,10 +6,11 @@ import errno
 import resource
 import shutil
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import trio
 import trio.testing
 from attrs import evolve
 
+from tests.server.certificate_files import HOST, pair_in
 from trio_voice import checks as module
 from trio_voice.checks import Checks, Finding, Verdict, as_facts, exit_code
 from trio_voice.config import ModelAccess, Settings
@@ -69,8 +71,8 @@ def healthy(request: httpx2.Request) -> httpx2.Response:
 async def test_with_the_defaults_nothing_is_wrong(tmp_path: Path) -> None:
     findings = await checks(settings(tmp_path / "new" / "calls", port=0)).run()
     assert [finding.topic for finding in findings] == [
-        "settings", "calls folder", "disk", "records", "recordings", "port", "open files", "entrance", "model", "public URL",
-        "Twilio", "traces", "clock",
+        "settings", "TLS", "calls folder", "disk", "records", "recordings", "port", "open files", "entrance", "model",
+        "public URL", "Twilio", "traces", "clock",
     ]  # fmt: skip
     assert {finding.verdict for finding in findings} == {Verdict.OK, Verdict.NOTE}
     assert exit_code(findings) == 0
@@ -103,6 +105,44 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free))
     assert (await checks(settings(tmp_path)).disk()).verdict is verdict
+
+
+async def test_our_own_certificate(tmp_path: Path) -> None:
+    assert (await checks(settings()).tls()).text.startswith("none of ours")
+
+    async def found(*, days: int = 60, begins_in_days: int = -30) -> Finding:
+        pair = pair_in(tmp_path, days=days, begins_in_days=begins_in_days)
+        return await checks(settings(tls_certificate_file=pair.certificate, tls_key_file=pair.key)).tls()
+
+    good = await found()
+    assert good.verdict is Verdict.OK
+    assert good.text.startswith(f"a certificate for {HOST}, until 20")
+    assert (await found(days=3)).verdict is Verdict.NOTE
+    assert (await found(days=-3)).verdict is Verdict.WRONG
+    assert (await found(begins_in_days=3)).verdict is Verdict.WRONG
+    wrong = await checks(settings(tls_certificate_file=tmp_path / "gone")).tls()
+    assert (wrong.verdict, "the file cannot be read" in wrong.text) == (Verdict.WRONG, True)
+
+
+async def test_a_server_of_ours_is_known_by_its_certificate(tmp_path: Path) -> None:
+    pair, other = pair_in(tmp_path), pair_in(tmp_path, "other.example")
+
+    async def healthy(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, healthy, [trio.SSLListener(listener, context)])
+        port = listener.socket.getsockname()[1]
+        ours = await checks(settings(port=port, tls_certificate_file=pair.certificate)).port()
+        theirs = await checks(settings(port=port, tls_certificate_file=other.certificate)).port()
+        nursery.cancel_scope.cancel()
+    assert (ours.verdict, ours.text) == (Verdict.OK, f"a trio-voice answers on 127.0.0.1 port {port}")
+    assert theirs.verdict is Verdict.WRONG
 
 
 @pytest.mark.parametrize(

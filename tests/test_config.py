@@ -339,3 +339,8 @@ def test_a_databases_password_is_taken_from_the_environment_alone(tmp_path: Path
     with pytest.raises(ConfigError, match=r"^records\.url \(--set\): a password does not belong"):
         load(tmp_path, assignments=(f"records.url={url}",))
     assert load(tmp_path, '[records]\nurl = "postgresql://tom@db:5432/calls"\n').records.url == "postgresql://tom@db:5432/calls"
+
+
+def test_a_key_needs_its_certificate() -> None:
+    with pytest.raises(ConfigError, match=r"^server\.tls_key_file = .* needs a certificate: set server\.tls_certificate_file$"):
+        load_settings(environ={}, assignments=["server.tls_key_file=key.pem"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trio_voice.config import Settings
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
-from trio_voice.entrance import warnings
+from trio_voice.entrance import server_certificate, warnings
 from trio_voice.keeping import recordings_in_words, records_in_words
 from trio_voice.sections import ConsoleAccess, ServerSettings
 from trio_voice.web.start_page import About
@@ -18,7 +18,8 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, 
 def addresses(server: ServerSettings, port: int) -> tuple[str, tuple[str, ...]]:
     """Work out our own URL, as seen from this machine, and those of the media streams, as seen by carriers."""
     host = LOOPBACK.get(server.host, server.host)
-    own_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if server.tls_certificate_file is None else "https"
+    own_url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     public = (server.public_url or own_url).rstrip("/")
     return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
 
@@ -45,10 +46,16 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
         [
             f"trio-voice {about.version}: {about.agent} is ready for calls.",
             *(f"  {name:<9} {text}" for name, text in lines),
-            *(f"  WARNING   {sentence}." for sentence in warnings(settings)),
+            *(f"  WARNING   {sentence}." for sentence in (*warnings(settings), *_about_the_certificate(settings))),
             f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
         ]
     )
+
+
+def _about_the_certificate(settings: Settings) -> Iterator[str]:
+    certificate = server_certificate(settings)
+    if certificate is not None and certificate.problem is not None:
+        yield certificate.problem
 
 
 def _agent_in_words(settings: Settings, file: Path) -> str:

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -19,7 +20,7 @@ from attrs import define, field, frozen
 
 from trio_voice.config import Settings
 from trio_voice.embedded_model import start_embedded_model
-from trio_voice.entrance import media_access
+from trio_voice.entrance import media_access, server_certificate
 from trio_voice.entrance import warnings as entrance_warnings
 from trio_voice.errors import ConfigError, UserError
 from trio_voice.keeping import recordings_folder, recordings_in_words, records_address, records_in_words
@@ -28,6 +29,7 @@ from trio_voice.realtime_server.server import first_user_error
 from trio_voice.recording.pictures import check_pictures
 from trio_voice.recording.uploads import check_uploads
 from trio_voice.server.admission import MediaAccess
+from trio_voice.server.certificates import trusting
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, open_websocket
 from trio_voice.tracing import check_traces
 
@@ -79,7 +81,7 @@ class Checks:
         """Make them all; those that need the network at the same time."""
         findings: dict[int, Finding] = {}
         checks = (
-            self.settings_file, self.calls_folder, self.disk, self.records, self.recordings, self.port, self.open_files,
+            self.settings_file, self.tls, self.calls_folder, self.disk, self.records, self.recordings, self.port, self.open_files,
             self.entrance, self.model, self.public_url, self.twilio, self.traces,
         )  # fmt: skip
 
@@ -98,6 +100,23 @@ class Checks:
         file, agent = self.settings.file, self.settings.agent_file
         text = f"{file}" if file else "the defaults (no trio-voice.toml here)"
         return Finding("settings", Verdict.OK, f"{text}; agent {self.settings.agent.name}{f' from {agent}' if agent else ''}")
+
+    async def tls(self) -> Finding:
+        """Whether our own certificate can be used."""
+        try:
+            certificate = server_certificate(self.settings)
+        except ConfigError as error:
+            return Finding("TLS", Verdict.WRONG, str(error))
+        if certificate is None:
+            return Finding("TLS", Verdict.OK, "none of ours: it is the business of a proxy or a tunnel")
+        facts = certificate.facts
+        if facts is None:
+            return Finding("TLS", Verdict.NOTE, f"the certificate in {certificate.certificate_file} can be used, but not read")
+        problem = certificate.problem
+        if problem is None:
+            return Finding("TLS", Verdict.OK, f"a certificate {facts}")
+        is_good = facts.not_before <= certificate.now() < facts.not_after
+        return Finding("TLS", Verdict.NOTE if is_good else Verdict.WRONG, problem)
 
     async def calls_folder(self) -> Finding:
         """Whether calls can be kept."""
@@ -187,12 +206,24 @@ class Checks:
     async def _taken(self, host: str, port: int, error: OSError) -> Finding:
         if error.errno == errno.EADDRINUSE:
             own = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared with
-            answer = await self._fetch(f"http://{f'[{own}]' if ':' in own else own}:{port}/healthz")
+            answer = await self._ask_our_own(f"{f'[{own}]' if ':' in own else own}:{port}")
             if isinstance(answer, httpx2.Response) and answer.status_code == _OK:
                 return Finding("port", Verdict.OK, f"a trio-voice answers on {host} port {port}")
             return Finding("port", Verdict.WRONG, f"{host} port {port} is taken by another program; set another server.port")
         reason = os.strerror(error.errno) if error.errno else str(error)
         return Finding("port", Verdict.WRONG, f"cannot listen on {host} port {port} ({reason}); set server.host or server.port")
+
+    async def _ask_our_own(self, address: str) -> httpx2.Response | str:
+        """Ask whoever has our port whether it is well: with TLS nobody but who has our certificate, by whatever name."""
+        certificate = self.settings.server.tls_certificate_file
+        if certificate is None:
+            return await self._fetch(f"http://{address}/healthz")
+        try:
+            context = trusting(certificate)
+        except (OSError, ssl.SSLError) as error:
+            return str(error)
+        async with httpx2.AsyncClient(verify=context, follow_redirects=False) as client:
+            return await self._fetch(f"https://{address}/healthz", client=client)
 
     async def open_files(self) -> Finding:
         """Whether the system lets the process have as many connections as it may have calls."""
@@ -319,11 +350,14 @@ class Checks:
             return Finding("clock", Verdict.WRONG, text)
         return Finding("clock", Verdict.OK, f"within {max(1, round(abs(off_s)))} s of others")
 
-    async def _fetch(self, url: str, auth: tuple[str, str] | None = None) -> httpx2.Response | str:
+    async def _fetch(
+        self, url: str, auth: tuple[str, str] | None = None, client: httpx2.AsyncClient | None = None
+    ) -> httpx2.Response | str:
         """Fetch a page; a text says why there is none."""
         with trio.move_on_after(NETWORK_LIMIT_S):
             try:
-                answer = await self.client.get(url, auth=auth) if auth else await self.client.get(url)
+                client = client or self.client
+                answer = await client.get(url, auth=auth) if auth else await client.get(url)
             except httpx2.HTTPError as error:
                 return str(error) or type(error).__name__
             if date := answer.headers.get("date"):

@@ -115,6 +115,8 @@ def load_settings(
     values |= from_assignments(list(assignments), SECTIONS, refused=REFUSED, flag="--set")
     values |= flags or {}
     server = build("server", ServerSettings, values)
+    if server.tls_key_file is not None and server.tls_certificate_file is None:
+        raise wrong("server.tls_key_file", values["server.tls_key_file"], "needs a certificate: set server.tls_certificate_file")
     model = build("model", ModelSettings, values)
     twilio = build("twilio", TwilioSettings, values)
     agent = build("agent", Agent, values) if loaded is None else _agent_alone(loaded, values)

@@ -26,9 +26,10 @@ from trio_voice.sections import LogFormat, LogLevel
 def doctor(agent: str | None, file: Path | None, assignments: tuple[str, ...], is_json: bool) -> None:
     """Look whether calls would be answered with these settings, and say what to do where not.
 
-    It looks at the settings, the calls folder, the disk, the records, the recordings, the port, the limit of open files, who may
-    call, the model and its key, the public address, the Twilio account, the traces and the clock. Nothing is changed, and no call
-    is placed; the embedded model is started and ended, with another a session is opened and closed.
+    It looks at the settings, the server's own certificate, the calls folder, the disk, the records, the recordings, the port, the
+    limit of open files, who may call, the model and its key, the public address, the Twilio account, the traces and the clock.
+    Nothing is changed, and no call is placed; the embedded model is started and ended, with another a session is opened and
+    closed.
 
     Exit code 0: nothing is wrong. 1: something is. 2: the settings cannot be read.
     """

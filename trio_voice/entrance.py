@@ -12,6 +12,7 @@ from trio_voice.config import Settings
 from trio_voice.sections import MediaAccess as Wanted
 from trio_voice.server.admission import Admission, MediaAccess, Proof
 from trio_voice.server.answering import HangUp
+from trio_voice.server.certificates import ServerCertificate
 from trio_voice.server.clients import is_loopback
 from trio_voice.server.rates import RateLimit
 from trio_voice.server.tokens import CallTokens
@@ -39,6 +40,12 @@ def media_access(settings: Settings) -> MediaAccess:
     if server.media_access is not Wanted.AUTO:
         return MediaAccess(server.media_access.value)
     return MediaAccess.LOCAL if is_loopback(server.host) and server.public_url is None else MediaAccess.GUARDED
+
+
+def server_certificate(settings: Settings) -> ServerCertificate | None:
+    """Load our own certificate; None: plain HTTP is spoken. Raises ConfigError."""
+    file = settings.server.tls_certificate_file
+    return None if file is None else ServerCertificate(file, settings.server.tls_key_file)
 
 
 def log_redaction(settings: Settings) -> Redaction:

@@ -84,6 +84,11 @@ class ServerSettings:
     """How many processes share the port, each with its own calls. A good number is that of the machine's cores."""
     public_url: str | None = field(default=None, validator=validators.optional(_is_public_url))
     """How the world reaches this server, for instance https://voice.example.com; shown to carriers."""
+    tls_certificate_file: Path | None = None
+    """A file with the certificate (PEM, followed by those that vouch for it): then TLS is spoken with everybody (https, wss).
+    Left out: that is the business of a proxy or a tunnel."""
+    tls_key_file: Path | None = None
+    """A file with its key (PEM, without a passphrase); left out: it is in the certificate's file."""
     calls_folder: Path = Path("calls")
     """Where each call gets a folder of its own."""
     media_access: MediaAccess = MediaAccess.AUTO

@@ -23,7 +23,7 @@ from trio_voice.banner import addresses, banner
 from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.embedded_model import start_embedded_model
-from trio_voice.entrance import log_redaction
+from trio_voice.entrance import log_redaction, server_certificate
 from trio_voice.keeping import keeping
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import model_in_words
@@ -129,7 +129,7 @@ async def run_server(
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             await run_server(settings, say=say, media=media, signals=signals, order=order)
         return
-    calls_folder = settings.server.calls_folder
+    calls_folder, certificate = settings.server.calls_folder, server_certificate(settings)
     make_calls_folder(calls_folder)
     directory, draining = CallDirectory(), trio.Event()
     async with (
@@ -157,9 +157,11 @@ async def run_server(
             backlogs=kept.backlogs,
         )
         server = await assemble(ground, directory, draining, nursery, stack)
-        answer = media or server.answering
+        if certificate is not None:
+            nursery.start_soon(certificate.watch)
+        door = partial(serve_connections, listeners, media=media or server.answering, app=server.app, draining=draining)
         async with trio.open_nursery() as connections:
-            door = partial(serve_connections, listeners, media=answer, app=server.app, draining=draining, connections=connections)
+            door = partial(door, certificate=certificate, connections=connections)
             async with trio.open_nursery() as doors:
                 await doors.start(door)
                 hints: list[str] = []
@@ -175,6 +177,7 @@ async def run_server(
 async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
     """Have several workers serve until SIGINT or SIGTERM, with one embedded model between them. Raises UserError."""
     server, token, hints, voice = settings.server, the_token(settings), list[str](), list[str]()
+    server_certificate(settings)  # said once, and not by each worker
     make_calls_folder(server.calls_folder)
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,

@@ -166,6 +166,35 @@ async def test_a_reader_is_interrupted_and_can_read_again() -> None:
         assert await wire.receive() == b"x"
 
 
+async def test_the_servers_side_says_that_it_ends_and_what_waits_is_not_put_out_of_order() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    client = trio.SSLStream(far, client_context(), server_hostname=HOST)
+    async with over_tcp_as_server() as (wire, client_over_tcp):
+        assert wire.send_now(b"page") == 4
+        assert await client_over_tcp.receive_some() == b"page"
+        await wire.aclose()
+        assert await client_over_tcp.receive_some() == b""  # TLS's own end: without one this raises
+    server = TlsWire(wire_of(near), server_context())
+    await trio.aclose_forcefully(client)
+    await server.aclose()  # before the handshake there is no end to speak of
+
+
+@asynccontextmanager
+async def over_tcp_as_server() -> AsyncIterator[tuple[TlsWire, trio.SSLStream[trio.SocketStream]]]:
+    """Ours is the server."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        far = await connected_stream(listener)
+        client = trio.SSLStream(far, client_context(), server_hostname=HOST)
+        wire = TlsWire(wire_of(await listener.accept()), server_context())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.do_handshake)
+            await wire.handshake()
+        yield wire, client
+        await wire.aclose()
+        await trio.aclose_forcefully(client)
+
+
 async def test_a_websocket_over_tls_from_its_url_to_its_close() -> None:
     said: list[str | bytes] = []
 

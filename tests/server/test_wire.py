@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_voice.server.wire import READ_BYTES, Wire, wire_of
+from trio_voice.server.wire import READ_BYTES, Wire, WireStream, wire_of
 
 Connected = Callable[[], AbstractAsyncContextManager[tuple[Wire, trio.abc.HalfCloseableStream]]]
 
@@ -203,3 +203,21 @@ async def test_over_tcp_a_closed_wire_touches_no_other_socket_that_has_its_numbe
             await wire.aclose()
             one.send(b"y")
             assert other.recv(10) == b"y"
+
+
+@KINDS
+async def test_a_wire_can_be_used_as_a_stream_and_taken_over_again(connected: Connected) -> None:
+    async with connected() as (wire, peer):
+        stream = WireStream(wire)
+        await stream.wait_send_all_might_not_block()
+        await stream.send_all(bytearray(b"there"))
+        assert await peer.receive_some() == b"there"
+        await peer.send_all(b"and back")
+        assert (await stream.receive_some(3), await stream.receive_some()) == (b"and", b" back")
+        assert wire_of(stream, b"what was read") is wire
+        assert await wire.receive() == b"what was read"
+        await stream.send_eof()
+        assert await peer.receive_some() == b""
+        await stream.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")

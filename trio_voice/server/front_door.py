@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,8 +19,10 @@ from attrs import define, field, frozen, validators
 
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
+from trio_voice.server.certificates import ServerCertificate
 from trio_voice.server.http_head import Head, HeadError, answer_plainly, read_head
 from trio_voice.server.pages import AsgiApp, Names, Pages
+from trio_voice.server.tls import TlsWire
 from trio_voice.server.websocket import (
     CARRIER_MESSAGE_BYTES,
     ConnectFailed,
@@ -28,6 +31,7 @@ from trio_voice.server.websocket import (
     Upgrade,
     answer_websocket,
 )
+from trio_voice.server.wire import WireStream, wire_of
 
 log = structlog.get_logger(__name__)
 
@@ -121,14 +125,17 @@ async def serve(
     draining: trio.Event,
     dialects: Collection[str] = tuple(DIALECTS),
     limits: Limits | None = None,
+    certificate: ServerCertificate | None = None,
     connections: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer every connection until cancelled; then each ends within a bounded time. While `draining` no new stream is taken.
 
-    Connections are answered in the nursery `connections`, where one is given: then they may outlive this.
+    With a `certificate` all is spoken over TLS. Connections are answered in the nursery `connections`, where one is given: then
+    they may outlive this.
     """
-    door = FrontDoor(media, Pages.of(app), draining, frozenset(dialects), limits or Limits())
+    pages = Pages.of(app, scheme="http" if certificate is None else "https")
+    door = FrontDoor(media, pages, draining, frozenset(dialects), limits or Limits(), certificate)
     await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
 
 
@@ -141,6 +148,7 @@ class FrontDoor:
     _draining: trio.Event
     _dialects: frozenset[str]
     _limits: Limits
+    _certificate: ServerCertificate | None = None
     _heads: dict[trio.CancelScope, None] = field(factory=dict, init=False)
     """Those who are at their head or their body, the oldest first."""
     _refusal_logged_at: float = field(default=float("-inf"), init=False)
@@ -150,11 +158,28 @@ class FrontDoor:
         names = Names.of(stream)
         with structlog.contextvars.bound_contextvars(remote=str(names)):
             try:
-                await self._answer(stream, names)
+                secured = await self._secured(stream)
+                if secured is not None:
+                    await self._answer(secured, names)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 log.debug("the client left")
             except* Exception:  # the guard of one connection: whatever went wrong in it must not end the others
                 log.exception("a connection failed")
+
+    async def _secured(self, stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStream | None:
+        """Speak TLS, if we have a certificate; None: it has not come to that, within the limits of a request's head."""
+        if self._certificate is None:
+            return stream
+        wire = TlsWire(wire_of(stream), self._certificate.context)
+        try:
+            with self._incomplete(), trio.move_on_after(self._limits.head_s):
+                await wire.handshake()
+                return WireStream(wire)
+        except ssl.SSLError as error:
+            log.info("no TLS", reason=error.reason or str(error))
+            if error.reason == "HTTP_REQUEST":
+                await answer_plainly(stream, 400, "TLS is spoken here: use https:// (for media streams wss://)")
+        return None
 
     async def _answer(self, stream: trio.abc.HalfCloseableStream, names: Names) -> None:
         head = None  # there is none, or the connection had to make room for a newer one

@@ -74,7 +74,7 @@ class Names:
 
 @define(eq=False)
 class _PageStream(ReplayingStream):
-    """The stream as Hypercorn wants it. That it has no `do_handshake` tells Hypercorn that there is no TLS."""
+    """The stream as Hypercorn wants it. That it has no `do_handshake` tells Hypercorn that TLS is no business of its."""
 
     socket: Names
     _give_up: Callable[[], None]
@@ -94,6 +94,7 @@ class _Watched:
     """An application that tells when its client owes it nothing more: the body is here, or the answer begins without it."""
 
     _app: AsgiApp
+    _scheme: str
     _on_request: Callable[[], object]
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -107,7 +108,7 @@ class _Watched:
             self._on_request()
             await send(message)
 
-        await self._app(scope, receive_and_tell, tell_and_send)
+        await self._app({**scope, "scheme": self._scheme}, receive_and_tell, tell_and_send)
 
 
 @define(eq=False)
@@ -117,15 +118,16 @@ class Pages:
     _app: AsgiApp
     _config: Config
     _context: WorkerContext
+    _scheme: str = "http"
 
     @classmethod
-    def of(cls, app: AsgiApp) -> Pages:
-        """Serve `app`."""
+    def of(cls, app: AsgiApp, *, scheme: str = "http") -> Pages:
+        """Serve `app`; `scheme` is what it is told that its clients speak."""
         config = Config()
         config.errorlog = logging.getLogger("hypercorn.error")
         config.include_server_header = False
         config.keep_alive_max_requests = 0
-        return cls(app, config, WorkerContext(None))
+        return cls(app, config, WorkerContext(None), scheme)
 
     async def serve(
         self,
@@ -142,7 +144,7 @@ class Pages:
             page_stream = _PageStream(replay, stream, names, nursery.cancel_scope.cancel)
             # Hypercorn's annotation is narrower than its code, which takes a plain stream as well.
             tls_stream = cast("trio.SSLStream[trio.SocketStream]", page_stream)
-            app = ASGIWrapper(_Watched(self._app, on_request))
+            app = ASGIWrapper(_Watched(self._app, self._scheme, on_request))
             server = TCPServer(app, self._config, self._context, LifespanState({}), tls_stream)
             nursery.start_soon(_cut_when_cancelled, stream)
             await server.run()

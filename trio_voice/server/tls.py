@@ -1,9 +1,9 @@
-"""TLS over a wire, on the client's side: the leg to a model that is not on this machine.
+"""TLS over a wire: the leg to a model that is not on this machine, and, where the server has a certificate, everybody's to us.
 
 Trio has a stream for TLS, but nothing can be sent over it without waiting. Here a frame is encrypted and handed to the network in
 one go, from a plain function, as it is without TLS.
 
-A server may end the TCP connection without ending TLS first, as most do: a WebSocket has an end of its own.
+A peer may end the TCP connection without ending TLS first, as most do: a WebSocket has an end of its own, and a page its length.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from trio_voice.server.wire import READ_BYTES, Wire
 
 @define(eq=False)
 class TlsWire:
-    """A `Wire` over another. `handshake` comes first."""
+    """A `Wire` over another. `handshake` comes first. `host` is the server's name, for its client; None: we are the server."""
 
     _wire: Wire
     _context: ssl.SSLContext
-    _host: str
+    _host: str | None = None
     _incoming: ssl.MemoryBIO = field(factory=ssl.MemoryBIO, init=False)
     _outgoing: ssl.MemoryBIO = field(factory=ssl.MemoryBIO, init=False)
     _tls: ssl.SSLObject = field(init=False)
     _received: bytes = field(default=b"", init=False)
     _encrypted: bytes = field(default=b"", init=False)
     """What the network has not taken yet."""
+    _agreed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._host)
+        is_server = self._host is None
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, is_server, self._host)
 
     async def handshake(self) -> None:
-        """Agree on keys, and check the server's certificate.
+        """Agree on keys; a client checks the server's certificate.
 
         Raises ssl.SSLError, and trio.BrokenResourceError when the connection ends before.
         """
@@ -50,10 +52,11 @@ class TlsWire:
                 self._incoming.write(data)
             except ssl.SSLError:
                 with suppress(trio.BrokenResourceError):
-                    await self._send_encrypted()  # the alert that tells the server why
+                    await self._send_encrypted()  # the alert that tells the peer why
                 raise
             else:
                 await self._send_encrypted()
+                self._agreed = True
                 return
 
     @property
@@ -118,7 +121,12 @@ class TlsWire:
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once; what comes from us is at its end, says TLS, if that can leave without waiting."""
+        if self._agreed and not self.unsent:
+            with suppress(ssl.SSLError):  # it wants to hear the peer say so, too
+                self._tls.unwrap()
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self._wire.send_now(self._outgoing.read())
         await self._wire.aclose()
 
     def _encrypt(self, data: bytes | memoryview) -> None:

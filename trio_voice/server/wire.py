@@ -55,12 +55,46 @@ def wire_of(stream: trio.abc.Stream, received: bytes = b"") -> Wire:
     """Take over a stream; `received` was already read from it, and is given first."""
     # On Windows a socket is no file, and os.read does not take it.
     wire: Wire
-    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
+    if isinstance(stream, WireStream):
+        wire = stream.wire
+    elif isinstance(stream, trio.SocketStream) and sys.platform != "win32":
         wire = _SocketWire(stream)
     else:
         wire = _StreamWire(stream)
     wire.unread(received)
     return wire
+
+
+@define(eq=False)
+class WireStream(trio.abc.HalfCloseableStream):
+    """A wire as one of Trio's streams, for those who want one. `wire_of` gives the wire back."""
+
+    wire: Wire
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Wait for the next bytes; b"" is the end."""
+        data = await self.wire.receive()
+        if max_bytes is not None and len(data) > max_bytes:
+            self.wire.unread(bytes(data[max_bytes:]))
+            data = data[:max_bytes]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all; waits while the peer does not read."""
+        await trio.lowlevel.checkpoint()
+        await self.wire.send(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return at once: a wire tells nothing of that."""
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        """Send no more, where the wire can say so."""
+        await self.wire.send_eof()
+
+    async def aclose(self) -> None:
+        """Close at once."""
+        await self.wire.aclose()
 
 
 @define(eq=False)
