@@ -19,6 +19,7 @@ from trio_voice.credentials import Credentials
 from trio_voice.sections import ServerSettings
 from trio_voice.server.admission import EntryFault
 from trio_voice.server.directory import CallDirectory
+from trio_voice.server.siblings import Siblings
 
 TOKEN = "a-token-of-this-test"
 TWILIO = Credentials(twilio_account_sid="AC" + "0" * 32, twilio_auth_tokens=("12345",))
@@ -48,7 +49,7 @@ async def made(folder: Path, nursery: trio.Nursery, stack: AsyncExitStack, worke
         base_url="ws://127.0.0.1:9/v1",
         token=TOKEN,
         media_base="wss://voice.example.com",
-        worker=worker,
+        siblings=None if worker is None else Siblings(folder, worker, TOKEN),
     )
     draining = trio.Event()
     return Made(await assemble(ground, CallDirectory(), draining, nursery, stack), draining)

@@ -53,7 +53,7 @@ def test_it_tells_everything_in_a_line_each(tmp_path: Path) -> None:
 def test_several_workers_are_told(tmp_path: Path) -> None:
     own_url, media_urls = addresses(ServerSettings(), 8080)
     told = banner(settings(tmp_path, "server.console=off"), about(media_urls), own_url, "a token", [], workers=4)
-    assert "workers   4 processes, each with its own calls" in told
+    assert "workers   4 processes, which show and serve each other's calls" in told
     assert "a token" not in told
 
 

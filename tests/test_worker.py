@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import psutil
 import trio
 
@@ -84,6 +86,49 @@ async def test_two_workers_answer_on_one_port_one_that_dies_is_replaced_and_all_
         assert told.count("is ready for calls") == 1
         assert told.endswith("Stopped.\n")
         assert not (tmp_path / "calls" / "server.json").exists()
+
+
+async def test_r45_the_calls_of_all_workers_are_seen_and_ended_through_any(tmp_path: Path) -> None:
+    """Each request is a connection of its own, which the kernel gives to one worker or the other."""
+    async with running(tmp_path, "--workers", "2", "--set", "agent.greeting=Say: Hi.") as (process, facts):
+        headers = {"Authorization": f"Bearer {facts['token']}"}
+        async with (
+            httpx2.AsyncClient(base_url=facts["url"], headers=headers, timeout=10, trust_env=False) as client,
+            trio.open_nursery() as nursery,
+        ):
+            for number in range(6):
+                nursery.start_soon(is_answered_to_its_end, facts["url"], number)
+            sids = {f"CA{number:032x}" for number in range(6)}
+            with trio.fail_after(20):
+                while await seen(client) != (sids, []):  # noqa: ASYNC110 - until all have begun
+                    await trio.sleep(0.1)
+            for _ in range(6):
+                assert await seen(client) == (sids, [])
+            for sid in sids:
+                assert (await client.get(f"/api/v1/calls/{sid}")).json()["call_sid"] == sid
+                assert (await client.post(f"/api/v1/calls/{sid}/hang-up", json={"reason": "enough"})).status_code == 202
+            with trio.fail_after(30):  # the callers echo no marks: the fallback hangs up
+                while (await seen(client))[0]:  # noqa: ASYNC110 - until all have ended
+                    await trio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        with trio.fail_after(30):
+            assert await process.wait() == 0
+    assert "Traceback" not in (tmp_path / "err.txt").read_text("utf-8")
+
+
+async def is_answered_to_its_end(url: str, number: int) -> None:
+    async with open_websocket(f"ws{url.removeprefix('http')}/media/twilio") as socket:
+        await socket.send(CONNECTED)
+        await socket.send(start(number))
+        with suppress(SocketClosed):
+            while True:
+                await socket.receive()
+
+
+async def seen(client: httpx2.AsyncClient) -> tuple[set[str], list[int]]:
+    """The carrier's ids of all calls, and who did not answer."""
+    listed = (await client.get("/api/v1/calls")).json()
+    return {call["call_sid"] for call in listed["calls"]}, listed["silent_workers"]
 
 
 async def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ UNTIL_TOLD = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); sys.stdin.r
 
 
 def order(number: int, ready: int) -> Order:
-    return Order(number=number, wanted=Wanted(), port=1, token="secret", model_url=None, ready=ready)
+    return Order(number=number, wanted=Wanted(), port=1, token="secret", model_url=None, sockets="/nowhere", ready=ready)
 
 
 def script(text: str, file: Path) -> tuple[str, ...]:

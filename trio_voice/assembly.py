@@ -23,6 +23,7 @@ from trio_voice.server.failed_calls import FailedCalls
 from trio_voice.server.metrics import Backlog, Metrics
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.server.shared_metrics import SharedMetrics
+from trio_voice.server.siblings import Siblings
 from trio_voice.tracing import traces_to
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.start_page import About
@@ -43,8 +44,8 @@ class Ground:
     """The API's."""
     media_base: str
     """Where carriers' streams connect: scheme and host."""
-    worker: int | None
-    """The number of this worker; None: it is the only process."""
+    siblings: Siblings | None
+    """The other workers; None: this is the only process."""
     witnesses: Sequence[Witness] = ()
     backlogs: Mapping[str, Backlog] = field(factory=dict)
 
@@ -54,6 +55,8 @@ class Assembly:
     """A server, put together."""
 
     app: ASGIApp
+    own_app: ASGIApp
+    """The same without the other workers' calls: what they are answered."""
     answering: Answering
     admission: Admission
     metrics: Metrics
@@ -71,8 +74,8 @@ async def assemble(
     for name, backlog in ground.backlogs.items():
         metrics.show_backlog(name, backlog)
     metrics_page = metrics.own_page
-    if ground.worker is not None:
-        shared = SharedMetrics(metrics, ground.worker, settings.server.calls_folder / METRICS_FOLDER)
+    if ground.siblings is not None:
+        shared = SharedMetrics(metrics, ground.siblings.number, settings.server.calls_folder / METRICS_FOLDER)
         nursery.start_soon(shared.run)
         metrics_page = shared.page
     watch = ModelWatch(session_url(ground.base_url, settings.model.name), settings.model.check_every_s)
@@ -80,25 +83,25 @@ async def assemble(
         nursery.start_soon(watch.run)
     traces = await stack.enter_async_context(traces_to(settings.server.traces_url, version))
     failed = FailedCalls(admission.tokens.used_folder)
-    app = create_app(
-        Dependencies(
-            about=ground.about,
-            directory=directory,
-            token=ground.token,
-            draining=draining,
-            problem=partial(_problem, watch),
-            show_numbers=settings.server.show_numbers,
-            admission=admission,
-            metrics_page=metrics_page,
-            agents=settings.agents,
-            past_calls=await stack.enter_async_context(past_calls(settings)),
-            media_base=ground.media_base,
-            sorry=settings.twilio.sorry,
-            transfer_to=settings.twilio.transfer_to,
-            failed=failed,
-            console=console_plan(settings),
-        )
+    dependencies = Dependencies(
+        about=ground.about,
+        directory=directory,
+        token=ground.token,
+        draining=draining,
+        problem=partial(_problem, watch),
+        show_numbers=settings.server.show_numbers,
+        admission=admission,
+        metrics_page=metrics_page,
+        agents=settings.agents,
+        past_calls=await stack.enter_async_context(past_calls(settings)),
+        media_base=ground.media_base,
+        sorry=settings.twilio.sorry,
+        transfer_to=settings.twilio.transfer_to,
+        failed=failed,
+        console=console_plan(settings),
     )
+    own_app = create_app(dependencies)
+    app = own_app if ground.siblings is None else create_app(evolve(dependencies, siblings=ground.siblings))
     answering = Answering(
         evolve(call_plan(settings, ground.base_url, version), watches=(metrics.watch, failed.watch, *traces)),
         directory,
@@ -109,7 +112,7 @@ async def assemble(
         witnesses=ground.witnesses,
         goes_on_elsewhere=failed if settings.twilio.transfer_to is not None else frozenset(),
     )
-    return Assembly(app=app, answering=answering, admission=admission, metrics=metrics)
+    return Assembly(app=app, own_app=own_app, answering=answering, admission=admission, metrics=metrics)
 
 
 def _problem(watch: ModelWatch) -> str | None:

@@ -36,7 +36,7 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
         ("calls", str(settings.server.calls_folder)),
         ("records", records_in_words(settings)),
         *([("recorded", recordings_in_words(settings))] if settings.recording.enabled else []),
-        *([] if workers == 1 else [("workers", f"{workers} processes, each with its own calls")]),
+        *([] if workers == 1 else [("workers", f"{workers} processes, which show and serve each other's calls")]),
         (
             "settings",
             str(settings.file) if settings.file else "the defaults (trio-voice.toml, TRIO_VOICE_... or flags change them)",

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullconte
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import structlog
@@ -30,9 +31,10 @@ from trio_voice.plan import model_in_words
 from trio_voice.run_file import make_calls_folder, run_file
 from trio_voice.sections import LogFormat, LogLevel, ServerSettings, VoiceEngine
 from trio_voice.server.directory import CallDirectory
-from trio_voice.server.front_door import MediaHandler, open_listeners
+from trio_voice.server.front_door import MediaHandler, open_listeners, serve_pages
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.shared_port import shared_listener, shared_port
+from trio_voice.server.siblings import Siblings, private_listener
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.web.start_page import About
@@ -152,13 +154,16 @@ async def run_server(
             base_url=base_url,
             token=token,
             media_base=media_urls[0].partition(MEDIA_PATH)[0],
-            worker=None if order is None else order.number,
+            siblings=None if order is None else Siblings(Path(order.sockets), order.number, token),
             witnesses=kept.witnesses,
             backlogs=kept.backlogs,
         )
         server = await assemble(ground, directory, draining, nursery, stack)
         if certificate is not None:
             nursery.start_soon(certificate.watch)
+        if order is not None:
+            private = stack.enter_context(private_listener(Path(order.sockets), order.number))
+            nursery.start_soon(serve_pages, private, server.own_app)
         door = partial(serve_connections, listeners, media=media or server.answering, app=server.app, draining=draining)
         async with trio.open_nursery() as connections:
             door = partial(door, certificate=certificate, connections=connections)
@@ -180,6 +185,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
     server_certificate(settings)  # said once, and not by each worker
     make_calls_folder(server.calls_folder)
     with (
+        TemporaryDirectory(prefix="trio-voice-") as sockets,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
         shared_port(server.host, server.port) as port,
         ExitStack() as stack,
@@ -189,7 +195,9 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
             own_model = None if settings.access.base_url else await start_embedded_model(nursery, settings.model, voice.append)
 
             def order(number: int, ready: int) -> Order:
-                return Order(number=number, wanted=wanted, port=port, token=token, model_url=own_model, ready=ready)
+                return Order(
+                    number=number, wanted=wanted, port=port, token=token, model_url=own_model, sockets=sockets, ready=ready
+                )
 
             workers, manager = Workers(server.workers, order, server.drain_limit_s), ServiceManager.found(os.environ)
             nursery.start_soon(manager.keep_alive)

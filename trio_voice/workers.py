@@ -60,6 +60,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Of the HTTP interface; the same in all workers."""
     model_url: str | None
     """Of the embedded model, which runs in the parent; None: the settings say where the model is."""
+    sockets: str
+    """The folder in which the workers have their private sockets."""
     ready: int
     """The descriptor to write a byte to as soon as calls are answered."""
 

@@ -89,13 +89,13 @@ CALL = {
 
 async def test_calls_are_listed_and_looked_at_by_either_id(autojump_clock: trio.testing.MockClock) -> None:
     world = World()
-    assert await world.ask("/calls") == (200, {"calls": []})
+    assert await world.ask("/calls") == (200, {"calls": [], "silent_workers": []})
     with world.call():
         await trio.sleep(12.5)
-        assert await world.ask("/calls") == (200, {"calls": [CALL]})
+        assert await world.ask("/calls") == (200, {"calls": [CALL], "silent_workers": []})
         assert await world.ask("/calls/CA1") == (200, CALL)
         assert await world.ask("/calls/20261121-093012-0a1b2c3d") == (200, CALL)
-    assert await world.ask("/calls") == (200, {"calls": []})
+    assert await world.ask("/calls") == (200, {"calls": [], "silent_workers": []})
 
 
 async def test_a_call_that_does_not_live_yet_is_connecting() -> None:

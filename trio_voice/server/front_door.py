@@ -139,6 +139,15 @@ async def serve(
     await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
 
 
+async def serve_pages(listener: trio.SocketListener, app: AsgiApp) -> None:
+    """Answer every connection until cancelled, with pages alone: no media stream is opened here."""
+
+    async def no_media(request: MediaRequest) -> None:
+        await request.reject(404, "no media streams here")
+
+    await serve([listener], media=no_media, app=app, draining=trio.Event(), dialects=())
+
+
 @define(eq=False)
 class FrontDoor:
     """Answers connections."""

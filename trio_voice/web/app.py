@@ -20,7 +20,9 @@ from trio_voice.agent.agent import Agent
 from trio_voice.server.admission import Admission
 from trio_voice.server.directory import CallDirectory, Feed, LinesLost
 from trio_voice.server.metrics import Metrics
+from trio_voice.server.siblings import Siblings
 from trio_voice.web.access import Access
+from trio_voice.web.all_workers import AllWorkers, CallsElsewhere
 from trio_voice.web.answers import API_PATH, error_answer
 from trio_voice.web.answers import json_answer as _json
 from trio_voice.web.call_tokens import CallTokensApi
@@ -69,6 +71,8 @@ class Dependencies:
     """The ids of calls that ended with an apology."""
     console: ConsolePlan | None = None
     """What the console shows; None: there is none."""
+    siblings: Siblings | None = None
+    """The other workers, whose calls are shown and served as if they were here; None: only our own are."""
 
 
 def create_app(dependencies: Dependencies) -> ASGIApp:
@@ -103,7 +107,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         agents=dependencies.agents,
         show_numbers=dependencies.show_numbers,
     )
-    app = Starlette(
+    app: ASGIApp = Starlette(
         routes=[
             Route("/", pages.start),
             Route("/assets/{name}", pages.asset),
@@ -120,6 +124,14 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         ],
         exception_handlers={HTTPException: error_answer},
     )
+    if dependencies.siblings is not None:
+        app = AllWorkers(
+            own=app,
+            access=access,
+            directory=dependencies.directory,
+            siblings=dependencies.siblings,
+            own_calls=lambda: [calls.view(call) for call in dependencies.directory],
+        )
     return SecurityHeaders(app)
 
 
@@ -139,6 +151,7 @@ def _console(dependencies: Dependencies, access: Access) -> Console | None:
         why_not=lambda: _why_not_ready(dependencies),
         show_numbers=dependencies.show_numbers,
         records=dependencies.past_calls,
+        elsewhere=None if dependencies.siblings is None else CallsElsewhere(dependencies.siblings),
     )
 
 

@@ -49,6 +49,8 @@ class CallList(msgspec.Struct, frozen=True):
     """The calls in progress, the oldest first."""
 
     calls: list[CallView]
+    silent_workers: list[int] = []
+    """The numbers of the workers that do not answer, so that their calls are missing here; usually none."""
 
 
 class HangUpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,9 +26,10 @@ from trio_voice.server.clients import is_local
 from trio_voice.server.directory import CallDirectory
 from trio_voice.storage.masking import mask_number
 from trio_voice.web.access import COOKIE, Access
+from trio_voice.web.all_workers import CallsElsewhere, LiveLook
 from trio_voice.web.answers import json_answer
 from trio_voice.web.calls_api import CallsApi
-from trio_voice.web.console_feed import ConsoleFeed, WhyNot
+from trio_voice.web.console_feed import ConsoleFeed, WhyNot, levels_of
 from trio_voice.web.console_past import Elsewhere, PastCalls
 from trio_voice.web.headers import SECURITY_HEADERS
 from trio_voice.web.past_calls import MOST_CALLS, PastCallsFailedError, PastCallsQuery
@@ -95,6 +96,8 @@ class Console:
     draining: trio.Event
     show_numbers: bool
     records: RecordedCalls | None
+    elsewhere: CallsElsewhere | None = None
+    """The calls of the other workers; None: there are none."""
 
     @classmethod
     def of(
@@ -108,18 +111,24 @@ class Console:
         why_not: WhyNot,
         show_numbers: bool,
         records: RecordedCalls | None,
+        elsewhere: CallsElsewhere | None = None,
     ) -> Console:
         """Make the console that was planned."""
+
+        def is_live(call_id: str) -> bool:
+            return directory.named(call_id) is not None or (elsewhere is not None and elsewhere.has(call_id))
+
         return cls(
             access=access,
             about=about,
             directory=directory,
-            past=PastCalls(plan.calls_folder, lambda call_id: directory.named(call_id) is not None, plan.recordings),
+            past=PastCalls(plan.calls_folder, is_live, plan.recordings),
             plan=plan,
             why_not=why_not,
             draining=draining,
             show_numbers=show_numbers,
             records=records,
+            elsewhere=elsewhere,
         )
 
     def routes(self) -> list[Route]:
@@ -130,6 +139,7 @@ class Console:
             Route(f"{PATH}/files/{{name}}", self.file),
             Route(f"{PATH}/facts", self.facts),
             Route(f"{PATH}/feed", self.feed),
+            Route(f"{PATH}/live", self.live),
             Route(f"{PATH}/calls", self.calls),
             Route(f"{PATH}/calls/{{call_id}}", self.call),
             Route(f"{PATH}/calls/{{call_id}}/recording", self.recording),
@@ -190,9 +200,15 @@ class Console:
         """The calls in progress and their levels, as server-sent events, for as long as somebody watches."""
         self.access.check(request)
         api = CallsApi(access=self.access, directory=self.directory, show_numbers=self.show_numbers)
-        stream = ConsoleFeed(self.directory, api.view, self.why_not, self.draining)
+        stream = ConsoleFeed(self.directory, api.view, self.why_not, self.draining, self.elsewhere)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    async def live(self, request: Request) -> Response:
+        """The calls in progress in this worker and their levels, as they are now: the other workers ask."""
+        self.access.check(request)
+        api = CallsApi(access=self.access, directory=self.directory, show_numbers=self.show_numbers)
+        return json_answer(LiveLook([api.view(call) for call in self.directory], levels_of(self.directory)))
 
     async def calls(self, request: Request) -> Response:
         """List past calls, the newest first; `search` keeps those with all its words."""
@@ -200,7 +216,12 @@ class Console:
         search = request.query_params.get("search", "")
         if len(search) > LONGEST_SEARCH:
             raise HTTPException(400, f"search for at most {LONGEST_SEARCH} characters")
+        await self._look_elsewhere()
         return json_answer(await self.past.find(search, await self._callers()))
+
+    async def _look_elsewhere(self) -> None:
+        if self.elsewhere is not None:
+            await self.elsewhere.look()
 
     async def _callers(self) -> dict[str, str | None]:
         """Who called in the newest calls, by our id; nothing, if there are no records or they cannot be read now."""
@@ -218,6 +239,7 @@ class Console:
     async def call(self, request: Request) -> Response:
         """One call from its journal, also while it goes on."""
         self.access.check(request)
+        await self._look_elsewhere()
         return json_answer(_found(await self.past.look(request.path_params["call_id"])))
 
     async def recording(self, request: Request) -> Response:
