@@ -176,6 +176,7 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
     lost = world.logged("model session lost")
     assert [(each["reason"], each["call_id"] == ended["call_id"]) for each in lost] == [("connection refused", True)] * len(lost)
     assert 3 <= len(lost) <= 5  # it was tried again, with pauses that grow
+    assert [each["log_level"] for each in lost] == ["warning", *["info"] * (len(lost) - 1)]  # one line is news
 
 
 # --- time --------------------------------------------------------------------------------------------------------------

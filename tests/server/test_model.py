@@ -208,6 +208,14 @@ async def test_a_connection_that_fails(autojump_clock: trio.testing.MockClock, s
         assert await lost_with(world) == SessionLost(1, "cannot connect", retryable)
 
 
+async def test_a_long_reason_is_told_whole_and_logged_in_short(autojump_clock: trio.testing.MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with opened(failure=ConnectFailed("x" * 500)) as world:
+            assert (await lost_with(world)).reason == "x" * 500
+    (line,) = logs
+    assert (line["log_level"], line["reason"], line["retry"]) == ("warning", "x" * 160 + "...", True)
+
+
 async def test_a_wrong_key_is_an_error_and_a_close_and_no_retry_can_mend_it(autojump_clock: trio.testing.MockClock) -> None:
     async with opened() as world:
         error = {"type": "invalid_request_error", "code": "invalid_api_key", "message": "Incorrect API key provided"}

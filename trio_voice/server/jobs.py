@@ -49,7 +49,7 @@ class JobRunner:
             if scope.cancelled_caught:
                 log.warning("a job took too long", job=name, limit_s=limit_s)
                 outcome = f"was cancelled after {limit_s:g} s"
-        except BaseException as error:
+        except BaseException as error:  # also what is no Exception: see foreign_code
             if failure_in(error) is not None:
                 log.exception("a job failed", job=name)
                 outcome = "failed"

@@ -50,6 +50,8 @@ log = structlog.get_logger(__name__)
 UPDATE_ID = "session-settings"
 LAST_WORDS_LIMIT_S = 1.0
 """How long a session that ends may take to send what waits, and to be read to its end."""
+LOGGED_CHARACTERS = 160
+"""Of the reason why a session was lost; the journal has it whole."""
 MUST_MATCH = ("session.audio.input.format", "session.audio.output.format", "session.audio.input.turn_detection")
 """Settings without which a call would be noise, or out of our hands. Other differences are logged."""
 _VOICE = "session.audio.output.voice"
@@ -113,6 +115,7 @@ class ModelSession:
     _outbox: Outbox | None = field(default=None, init=False)
     _transcoder: Transcoder | None = field(init=False)
     _closing: bool = field(default=False, init=False)
+    _is_retry: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
     _update: _Update | None = field(default=None, init=False)
 
@@ -153,6 +156,7 @@ class ModelSession:
 
     async def run(self, delay_s: float = 0.0) -> None:
         """Open the session after `delay_s` seconds, and serve it until it ends."""
+        self._is_retry = delay_s > 0
         with self._scope:
             await trio.sleep(delay_s)
             try:
@@ -280,8 +284,9 @@ class ModelSession:
 
     def _end(self, lost: SessionLost) -> None:
         if not self._closing:
-            then = "another is tried" if lost.retryable else "no other would fare better"
-            log.warning("model session lost", reason=lost.reason, then=then)
+            is_news = not (self._is_retry and lost.retryable)  # of a row of attempts the first
+            reason = lost.reason if len(lost.reason) <= LOGGED_CHARACTERS else f"{lost.reason[:LOGGED_CHARACTERS]}..."
+            log.log(logging.WARNING if is_news else logging.INFO, "model session lost", reason=reason, retry=lost.retryable)
         self._tell(lost)
 
     def _tell(self, event: Event) -> None:

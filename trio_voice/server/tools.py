@@ -101,7 +101,7 @@ class ToolRunner:
         output: str | None = None
         try:
             output = await self._answer(run, arguments)
-        except BaseException as error:
+        except BaseException as error:  # also what is no Exception: see foreign_code
             output = self._failed(run, error)
             cancellation = cancellation_in(error)
             if cancellation is not None:
