@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from binascii import a2b_base64
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,10 +23,11 @@ from bench.gathering import Gathering, send_at_once
 from bench.stamps import age_ms, number, stamp
 from trio_voice.realtime_server import connection, session
 from trio_voice.realtime_server.events import Output, SendEvent
-from trio_voice.realtime_server.script import default_script
+from trio_voice.realtime_server.script import read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 
 FRAME_BYTES = 160
+SCRIPT = Path(__file__).parent / "talker.toml"
 BEHIND_THE_CALLERS = 5
 """Of the processor's time: callers who are late spoil a run, a model that is late is one that thinks."""
 
@@ -105,7 +107,7 @@ def put_a_stopwatch_at_the_door() -> Seen:
 async def main() -> None:
     seen = put_a_stopwatch_at_the_door()
     async with trio.open_nursery() as nursery:
-        settings = ModelServerSettings(port=0, script=default_script(), cheap=True)
+        settings = ModelServerSettings(port=0, script=read_script(SCRIPT), cheap=True)
         url = await nursery.start(lambda task_status: serve_model(settings, task_status=task_status))
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
