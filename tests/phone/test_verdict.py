@@ -92,7 +92,9 @@ def test_the_apology_is_known_by_its_sound() -> None:
     sound = files("trio_voice.server").joinpath("apology.ulaw").read_bytes()
     call = ended()
     call.carrier.heard += SILENCE * 1234 + sound
-    assert why_failed(call, []) == "the caller heard an apology; the server's journal and log tell why"
+    assert why_failed(call, []) == "the caller heard an apology; the server's log tells why"
+    call.ending = Ending(EndedBy.SERVER, 6.0, 1000, "no model session within the limit")
+    assert why_failed(call, []) == "the caller heard an apology: no model session within the limit"
     call.carrier.heard[:] = SILENCE * 8000 + sound[:8000]  # one that was broken off in its first words
     assert why_failed(call, []) is None
 

@@ -49,7 +49,7 @@ def _what_the_line_tells(call: PhoneCall) -> str | None:
     if carrier.warnings:
         return f"the server broke the carrier's protocol: {carrier.warnings[0].code} {carrier.warnings[0].text}"
     if _apology() in carrier.heard:
-        return "the caller heard an apology; the server's journal and log tell why"
+        return "the caller heard an apology" + (f": {ending.reason}" if ending.reason else "; the server's log tells why")
     was_heard = any(event.what is Happening.AGENT_HEARD for event in carrier.events)
     if not was_heard and (ending.by is EndedBy.SERVER or ending.at_s >= _PATIENCE_S):
         return f"the agent was never heard in {ending.at_s:.1f} s" + (
