@@ -33,6 +33,7 @@ from trio_voice.sections import LogFormat, LogLevel, ServerSettings, VoiceEngine
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaHandler, open_listeners, serve_pages
 from trio_voice.server.front_door import serve as serve_connections
+from trio_voice.server.poller import polling
 from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.server.siblings import Siblings, private_listener
 from trio_voice.service import ServiceManager
@@ -158,6 +159,7 @@ async def run_server(
             witnesses=kept.witnesses,
             backlogs=kept.backlogs,
         )
+        stack.enter_context(polling(nursery))
         server = await assemble(ground, directory, draining, nursery, stack)
         if certificate is not None:
             nursery.start_soon(certificate.watch)

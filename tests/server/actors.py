@@ -25,7 +25,7 @@ SPEECH = bytes(range(0x20, 0x30)) * (250 * BYTES_PER_MS // 16)
 
 
 @define(eq=False)
-class Mortal:
+class Mortal(MessageSocket):
     """A socket whose user dies after the k-th message, sent or received (0: never): `die` is called, and nothing moves on it."""
 
     socket: MessageSocket

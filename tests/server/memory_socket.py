@@ -7,7 +7,7 @@ from collections import deque
 import trio
 from attrs import define, field
 
-from trio_voice.server.websocket import SocketClosed
+from trio_voice.server.websocket import MessageSocket, SocketClosed
 
 
 @define(eq=False)
@@ -21,7 +21,7 @@ class _Pipe:
 
 
 @define(eq=False)
-class MemorySocket:
+class MemorySocket(MessageSocket):
     """One end. A pipe's `capacity`: how many messages the network takes before a sender waits for the other side to read."""
 
     remote: str

@@ -6,8 +6,8 @@ Whole conversations with the handshake, and every way to end one, are in test_we
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from itertools import pairwise
 
 import pytest
@@ -17,7 +17,8 @@ from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_strea
 
 from tests.server.test_wire import connected_stream
 from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection, SocketClosed
-from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Received
+from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
+from trio_voice.server.poller import polling
 from trio_voice.server.websocket import answer_websocket, client_websocket
 from trio_voice.server.wire import wire_of
 
@@ -321,3 +322,105 @@ async def test_trio_websocket_as_the_server() -> None:
             await ours.send("é" * 20_000)
             await ours.send(b"\0\xff")
             assert await ours.receive() == "x" * 70_000
+
+
+# --- all messages to the end -------------------------------------------------------------------------------------------
+
+
+HandingOver = tuple[Connection, trio.SocketStream, list[str | bytes], list[SocketClosed]]
+
+
+@asynccontextmanager
+async def handing_over(*, polled: bool) -> AsyncIterator[HandingOver]:
+    """A connection over TCP whose messages go into a list, and how it ended into another."""
+    taken: list[str | bytes] = []
+    ends: list[SocketClosed] = []
+
+    async def hand_over(connection: Connection) -> None:
+        try:
+            await connection.hand_over(taken.append)
+        except SocketClosed as closed:
+            ends.append(closed)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as background:
+            with polling(background) if polled else nullcontext():
+                async with over_tcp() as (connection, peer), trio.open_nursery() as nursery:
+                    nursery.start_soon(hand_over, connection)
+                    yield connection, peer, taken, ends
+            background.cancel_scope.cancel()
+
+
+POLLED = pytest.mark.parametrize("polled", [True, False])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await trio.lowlevel.checkpoint()
+
+
+@POLLED
+async def test_all_messages_are_handed_over_in_order_whole_and_in_pieces_and_pings_answered(polled: bool) -> None:
+    async with handing_over(polled=polled) as (_, peer, taken, ends):
+        await peer.send_all(text("a") + text("b") + b"\x89\x82\0\0\0\0hi" + text("c")[:3])
+        frames = await read_frames(peer)
+        assert frames == [Pong(b"hi")]
+        await peer.send_all(text("c")[3:] + text("d") * (3 * MESSAGES_AT_ONCE))
+        await until(lambda: len(taken) == 3 + 3 * MESSAGES_AT_ONCE)
+        assert taken[:4] == ["a", "b", "c", "d"]
+        await peer.send_all(text("e") + b"\x88\x82\0\0\0\0\x03\xe9")
+        await until(lambda: bool(ends))
+        assert (taken[-1], ends[0].code) == ("e", 1001)
+
+
+@POLLED
+async def test_who_hands_over_hears_of_every_end(polled: bool) -> None:
+    async with handing_over(polled=polled) as (_, peer, _, ends):
+        await peer.aclose()
+        await until(lambda: bool(ends))
+        assert ends[0].code == 1006
+    async with handing_over(polled=polled) as (connection, peer, _, ends):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.close)
+            nursery.start_soon(read_for_ever, peer)
+            await until(lambda: bool(ends))
+            await peer.send_all(b"\x88\x82\0\0\0\0\x03\xe8")
+        assert ends[0].code == 1000
+    async with handing_over(polled=polled) as (_, peer, _, ends):
+        await peer.send_all(b"\xff\x80\0\0\0\0")
+        await until(lambda: bool(ends))
+        assert ends[0].code == 1002
+
+
+@POLLED
+async def test_a_flood_leaves_the_others_their_turn_and_can_be_cancelled(polled: bool) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with handing_over(polled=polled) as (_, peer, taken, _), trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await peer.send_all(text("x") * 800)
+        await until(lambda: len(taken) == 800)
+        assert turns >= 800 // (2 * MESSAGES_AT_ONCE)
+        nursery.cancel_scope.cancel()
+        await peer.aclose()
+
+
+@POLLED
+async def test_what_the_taker_raises_is_raised_where_it_was_given(polled: bool) -> None:
+    def take(_message: str | bytes) -> None:
+        raise ValueError("not this")
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as background:
+            with polling(background) if polled else nullcontext():
+                async with over_tcp() as (connection, peer):
+                    await peer.send_all(text("x"))
+                    with pytest.raises(ValueError, match="not this"):
+                        await connection.hand_over(take)
+            background.cancel_scope.cancel()

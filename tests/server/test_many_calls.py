@@ -99,14 +99,13 @@ def watched(seen: Seen) -> type[CallRunner]:
             seen.commands.update(type(command).__name__ for command in commands)
             super()._perform(commands, now)
 
-        def _step(self) -> bool:
+        def _deadline_passed(self, now: float) -> None:
             deadline, timer = self.call.next_deadline(), self.call.next_timer()
-            before = self.call.parts.deadlines.armed()
-            acted = super()._step()
-            if acted and timer is not None and timer in before and deadline is not None and self._now >= deadline:
-                seen.timers[timer.value] += 1
-                assert self._now == pytest.approx(deadline, abs=1e-6)  # not a moment later
-            return acted
+            assert deadline is not None
+            assert timer is not None
+            assert now == pytest.approx(deadline, abs=1e-6)  # not a moment later
+            seen.timers[timer.value] += 1
+            super()._deadline_passed(now)
 
         def _work(self) -> None:
             super()._work()

@@ -39,6 +39,7 @@ from trio_voice.core.settings import CallSettings
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.tool_threads import ToolThreads
 from trio_voice.server.tools import ToolRunner
+from trio_voice.server.websocket import MessageSocket
 
 
 @define
@@ -481,7 +482,7 @@ class Passes(trio.abc.Instrument):
 
 
 @define(eq=False)
-class Line:
+class Line(MessageSocket):
     """The carrier's socket: what was sent, and in which pass of the scheduler."""
 
     passes: Passes

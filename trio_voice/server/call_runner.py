@@ -158,7 +158,7 @@ class CallRunner:
                 self.feed(CallStarted(self.started.call_sid))
         finally:
             for watcher in self._watchers:
-                watcher.on_end(self._clock(), self.end_reason or "")
+                watcher.on_end(self._clock(trio.current_time()), self.end_reason or "")
 
     def hand_off(self, agent: Agent) -> None:
         """Let another agent go on with the call, as a tool of the call's own agent could."""
@@ -217,35 +217,37 @@ class CallRunner:
             self._set_alarm()
 
     def _work_off(self) -> None:
+        """Let every deadline act that is due, and tell the state machine every event: whichever is the next."""
+        time = trio.current_time()
         for _ in range(STEPS_AT_ONCE):
-            if not self._step():
+            if self.end_reason is not None:
+                self._events.clear()
+                return
+            deadline = self.call.next_deadline()
+            is_due = deadline is not None and self._origin + deadline <= time
+            if deadline is not None and is_due and not (self._events and type(self._events[0]) is FatalErrorRaised):
+                self._deadline_passed(self._clock(time, deadline))
+            elif self._events:
+                self._tell(self._events.popleft(), self._clock(time))
+            else:
                 return
         raise LocalProtocolError("the deadlines of the call do not come to rest")
 
-    def _step(self) -> bool:
-        """Let the next deadline act that is due, or tell the state machine the next event; False: there is neither."""
-        if self.end_reason is not None:
-            self._events.clear()
-            return False
-        deadline = self.call.next_deadline()
-        is_due = deadline is not None and self._origin + deadline <= trio.current_time()
-        if deadline is not None and is_due and not (self._events and type(self._events[0]) is FatalErrorRaised):
-            timer, now = self.call.next_timer(), self._clock(deadline)
-            assert timer is not None
-            self.record(self._journal.timer(now, timer))
-            self._perform(self.call.handle_timer(now), now)
-            return True
-        if not self._events:
-            return False
-        event, now = self._events.popleft(), self._clock()
-        self.record(self._journal.event(now, event), frame=type(event) in _FRAMES)
+    def _deadline_passed(self, now: float) -> None:
+        timer = self.call.next_timer()
+        assert timer is not None
+        self.record(self._journal.timer(now, timer))
+        self._perform(self.call.handle_timer(now), now)
+
+    def _tell(self, event: Event, now: float) -> None:
+        kind = type(event)
+        self.record(self._journal.event(now, event), frame=kind in _FRAMES)
         for listener in self.listeners:
             listener.on_event(now, event)
-        if type(event) is not CallerAudio:
+        if kind is not CallerAudio:
             for watcher in self._watchers:
                 watcher.on_event(now, event)
         self._perform(self.call.receive(event, now), now)
-        return True
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
@@ -259,9 +261,9 @@ class CallRunner:
             if perform is not None:
                 perform(self, command)
 
-    def _clock(self, at_least: float = 0.0) -> float:
+    def _clock(self, time: float, at_least: float = 0.0) -> float:
         """Seconds since the call began, in whole microseconds where possible: the journal shows exactly what was decided on."""
-        self._now = max(self._now, at_least, round(trio.current_time() - self._origin, 6))
+        self._now = max(self._now, at_least, round(time - self._origin, 6))
         return self._now
 
     async def _ring(self) -> None:
@@ -287,7 +289,7 @@ class CallRunner:
         else:
             log.error("the state machine failed again: the call is closed", task="state machine", exc_info=error)
             self._over(reason)
-            self.record(self._journal.command(self._clock(), c.Close(reason)))
+            self.record(self._journal.command(self._clock(trio.current_time()), c.Close(reason)))
 
     # --- the caller's leg
 
@@ -305,13 +307,15 @@ class CallRunner:
 
     async def _read_caller(self) -> None:
         try:
-            while True:
-                for event in self.dialect.decode(await self.socket.receive()):
-                    self._hear(event)
+            await self.socket.hand_over(self._take)
         except SocketClosed as closed:
             if closed.code not in ORDINARY_CLOSES:
                 self._remark("the caller's line broke", code=closed.code, reason=closed.reason)
             self.feed(CallerHungUp(f"the caller's line was closed ({closed.code}{closed.reason and ': '}{closed.reason})"))
+
+    def _take(self, message: str | bytes) -> None:
+        for event in self.dialect.decode(message):
+            self._hear(event)
 
     def _hear(self, event: StreamEvent) -> None:
         match event:
@@ -343,7 +347,7 @@ class CallRunner:
         self._note(f"{event} ({', '.join(f'{name}: {value}' for name, value in facts.items())})")
 
     def _note(self, text: str) -> None:
-        self.record(self._journal.remark(self._clock(), text))
+        self.record(self._journal.remark(self._clock(trio.current_time()), text))
 
     # --- commands
 

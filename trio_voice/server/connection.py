@@ -1,7 +1,8 @@
 """An open WebSocket, over a `Wire` (bytes) and `frames` (RFC 6455): the `MessageSocket` that all else is written against.
 
 There is no task of the connection's own: frames are decoded by the task that receives, in the order in which they came, and so
-are Pings answered and Closes seen. Who holds a connection and does not receive does not hear that it ended.
+are Pings answered and Closes seen. Who holds a connection and does not receive does not hear that it ended. Who wants all that
+comes gives a function to `hand_over`: where a poller runs, it gets the messages without a switch to its task.
 
 A peer that floods us is served in turn with the others: one read is bounded, and between two turns of Trio's scheduler only so
 many messages of it are given out, or sent.
@@ -10,14 +11,17 @@ many messages of it are given out, or sent.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from functools import partial
+from typing import NoReturn, Protocol
 
 import trio
 from attrs import define, field
 
 from trio_voice.errors import TrioVoiceError
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Received
+from trio_voice.server.poller import Want
 from trio_voice.server.wire import Wire
 
 CLOSE_LIMIT_S = 2.0
@@ -51,6 +55,14 @@ class MessageSocket(Protocol):
 
     async def receive(self) -> str | bytes:
         """Wait for the next message. Raises SocketClosed."""
+
+    async def hand_over(self, take: Callable[[str | bytes], None]) -> NoReturn:
+        """Call `take` with every message that comes, in order, until the connection is over: then it raises SocketClosed.
+
+        What `take` raises is raised here.
+        """
+        while True:
+            take(await self.receive())
 
     async def send(self, message: str | bytes) -> None:
         """Hand a message to the network; waits while the peer does not read. Raises SocketClosed."""
@@ -91,7 +103,7 @@ class _State(Enum):
 
 
 @define(eq=False)
-class Connection:
+class Connection(MessageSocket):
     """A `MessageSocket` over a wire."""
 
     _wire: Wire
@@ -104,6 +116,8 @@ class Connection:
     """How it ended, once it is no longer open."""
     _messages: deque[str | bytes] = field(factory=deque, init=False)
     """Decoded and not yet given out."""
+    _demands: list[Received] = field(factory=list, init=False)
+    """Decoded, and to be responded to by the task that receives."""
     _given: int = field(default=0, init=False)
     """How many messages were given out since the scheduler had its turn."""
     _sent: int = field(default=0, init=False)
@@ -141,28 +155,85 @@ class Connection:
                 await trio.lowlevel.checkpoint()
                 raise self._closed()
 
+    async def hand_over(self, take: Callable[[str | bytes], None]) -> NoReturn:
+        """Call `take` with every message that comes, until the connection is over: then it raises SocketClosed."""
+        if not self._wire.is_polled:
+            await super().hand_over(take)
+        while True:
+            match self._take_in(take):
+                case Want.TURN:
+                    await trio.lowlevel.checkpoint()
+                case Want.MORE:
+                    await self._watch(take)
+                case Want.END:
+                    await self._respond_to_all()
+                    await trio.lowlevel.checkpoint()
+            if self._state is not _State.OPEN and not self._messages:
+                raise self._closed()
+
+    async def _watch(self, take: Callable[[str | bytes], None]) -> None:
+        """Have the poller hand over, until it comes to something that is for this task."""
+        self._reading = True
+        try:
+            await self._wire.watch(partial(self._take_in, take))
+        except trio.ClosedResourceError:
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
+        finally:
+            self._stop_reading()
+
+    def _take_in(self, take: Callable[[str | bytes], None]) -> Want:
+        """Hand over what is decoded, if there is anything, and else what one read brings; a bounded number of messages."""
+        messages = self._messages
+        if not messages:
+            if self._demands or self._state is not _State.OPEN:
+                return Want.END
+            try:
+                data = self._wire.receive_now()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if data is None:
+                return Want.MORE
+            self._decode(data)
+        for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
+            take(messages.popleft())
+        if self._demands or self._state is not _State.OPEN:
+            return Want.END
+        return Want.TURN if messages or self._wire.holds_more else Want.MORE
+
     async def _read(self) -> None:
         """Wait for bytes, and take all the messages that they complete."""
         self._reading = True
         try:
-            data = await self._wire.receive()
-            if not data:
-                self._end(_State.OVER, ABNORMAL_CLOSURE)
-            self.heard_at = trio.current_time()
-            to_answer: list[Received] = []
-            for received in self._decoder.decode(data):
-                if type(received) is str or type(received) is bytes:
-                    self._messages.append(received)
-                else:
-                    to_answer.append(received)
-            for received in to_answer:  # after all messages are kept: an answer may be cancelled
-                await self._respond(received)
+            self._decode(await self._wire.receive())
+            await self._respond_to_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end(_State.OVER, ABNORMAL_CLOSURE)
         finally:
-            self._reading = False
-            if self._left:
-                self._left.unpark_all()
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        if self._left:
+            self._left.unpark_all()
+
+    def _decode(self, data: bytes | bytearray) -> None:
+        """Take bytes in, b"" for the end. An answer may be cancelled: all messages are kept before the first is given."""
+        if not data:
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
+        self.heard_at = trio.current_time()
+        for received in self._decoder.decode(data):
+            if type(received) is str or type(received) is bytes:
+                self._messages.append(received)
+            else:
+                self._demands.append(received)
+
+    async def _respond_to_all(self) -> None:
+        demands, self._demands = self._demands, []
+        try:
+            for received in demands:
+                await self._respond(received)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end(_State.OVER, ABNORMAL_CLOSURE)
 
     async def _respond(self, received: Received) -> None:
         """Do what the protocol demands."""

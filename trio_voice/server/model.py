@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -228,21 +229,23 @@ class ModelSession:
 
     async def _read(self, socket: MessageSocket, decoder: RealtimeDecoder) -> SessionLost:
         try:
-            while True:
-                facts: Iterable[Decoded] = decoder.decode(await socket.receive())
-                if self._transcoder is not None:
-                    facts = self._transcoder.from_model(facts)
-                for fact in facts:
-                    self._see_error(fact)
-                    if isinstance(fact, ModelAudio):
-                        self._tell(_with_level(fact))
-                    elif isinstance(fact, Event):
-                        self._tell(fact)
-                        self._look_for_a_refusal(fact)
-                    elif isinstance(fact, SessionUpdated):
-                        self._updated(fact)
+            await socket.hand_over(partial(self._take, decoder))
         except (SocketClosed, RemoteProtocolError) as error:
             return self._lost(error)
+
+    def _take(self, decoder: RealtimeDecoder, message: str | bytes) -> None:
+        facts: Iterable[Decoded] = decoder.decode(message)
+        if self._transcoder is not None:
+            facts = self._transcoder.from_model(facts)
+        for fact in facts:
+            self._see_error(fact)
+            if isinstance(fact, ModelAudio):
+                self._tell(_with_level(fact))
+            elif isinstance(fact, Event):
+                self._tell(fact)
+                self._look_for_a_refusal(fact)
+            elif isinstance(fact, SessionUpdated):
+                self._updated(fact)
 
     def _updated(self, fact: SessionUpdated) -> None:
         """Compare what the model applied with what it was given. Raises RemoteProtocolError if the call would become noise."""

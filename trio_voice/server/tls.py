@@ -9,11 +9,13 @@ A peer may end the TCP connection without ending TLS first, as most do: a WebSoc
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
 from attrs import define, field
 
+from trio_voice.server.poller import Want
 from trio_voice.server.wire import READ_BYTES, Wire
 
 
@@ -80,23 +82,41 @@ class TlsWire:
             data, self._received = self._received, b""
             return data
         has_waited = False
-        while True:
-            try:
-                data = self._tls.read(READ_BYTES)
-            except ssl.SSLWantReadError:
-                has_waited = True
-                encrypted = await self._wire.receive()
-                if not encrypted:
-                    return b""
-                self._incoming.write(encrypted)
-                continue
-            except ssl.SSLZeroReturnError:
-                data = b""
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError(f"TLS broken: {error.reason or error}") from error
-            if not has_waited:
-                await trio.lowlevel.checkpoint()
+        while (decrypted := self._decrypted()) is None:
+            has_waited = True
+            encrypted = await self._wire.receive()
+            if not encrypted:
+                return b""
+            self._incoming.write(encrypted)
+        if not has_waited:
+            await trio.lowlevel.checkpoint()
+        return decrypted
+
+    @property
+    def is_polled(self) -> bool:
+        """As the wire below."""
+        return self._wire.is_polled
+
+    @property
+    def holds_more(self) -> bool:
+        """Something was read, decrypted or not, here or in the wire below."""
+        return bool(self._received) or self._tls.pending() > 0 or self._incoming.pending > 0 or self._wire.holds_more
+
+    def receive_now(self) -> bytes | None:
+        """Read and decrypt what is there without waiting; None: nothing whole is, b"" is the end."""
+        if self._received:
+            data, self._received = self._received, b""
             return data
+        while (decrypted := self._decrypted()) is None:
+            encrypted = self._wire.receive_now()
+            if not encrypted:
+                return encrypted
+            self._incoming.write(encrypted)
+        return decrypted
+
+    async def watch(self, readable: Callable[[], Want]) -> None:
+        """As the wire below."""
+        await self._wire.watch(readable)
 
     def interrupt(self) -> None:
         """Wake the task that waits in `receive`, if there is one."""
@@ -128,6 +148,17 @@ class TlsWire:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 self._wire.send_now(self._outgoing.read())
         await self._wire.aclose()
+
+    def _decrypted(self) -> bytes | None:
+        """Decrypt what has come; None: nothing whole has, b"" is the end of TLS."""
+        try:
+            return self._tls.read(READ_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"TLS broken: {error.reason or error}") from error
 
     def _encrypt(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)

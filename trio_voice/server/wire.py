@@ -1,18 +1,22 @@
 """The bytes under a WebSocket: read by one task, written by one task, and closed by anybody.
 
 Over TCP the system calls are made here, and Trio is gone to only to wait: a frame costs one system call each way, and a piece of
-audio can leave from a plain function, in the moment in which it is decided upon. Over any other stream (TLS, the memory streams
-of tests) nothing can be sent without waiting.
+audio can leave from a plain function, in the moment in which it is decided upon. Where a poller runs, one can be read by a plain
+function too. Over any other stream (the memory streams of tests, for instance) nothing can be done without waiting.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import trio
 from attrs import define, field
+
+from trio_voice.errors import LocalProtocolError
+from trio_voice.server.poller import Poller, Want, current_poller
 
 READ_BYTES = 16 * 1024
 """How much is read at once: with it, what a flooding peer can have done before the others get their turn is bounded."""
@@ -35,8 +39,25 @@ class Wire(Protocol):
     async def receive(self) -> bytes | bytearray:
         """Wait for the next bytes; b"" is the end. A checkpoint. Raises trio.ClosedResourceError when interrupted."""
 
+    @property
+    def is_polled(self) -> bool:
+        """It can be read without waiting: `receive_now` and `watch` are of use to this task."""
+
+    @property
+    def holds_more(self) -> bool:
+        """Something was read and waits in the wire for the next `receive_now`."""
+
+    def receive_now(self) -> bytes | None:
+        """Read what is there without waiting; None: nothing is, b"" is the end."""
+
+    async def watch(self, readable: Callable[[], Want]) -> None:
+        """Have `readable` called whenever something has come, until it wants the end, or raises: see `Poller.watch`.
+
+        Raises trio.ClosedResourceError when interrupted.
+        """
+
     def interrupt(self) -> None:
-        """Wake the task that waits in `receive`, if there is one."""
+        """Wake the task that waits in `receive` or `watch`, if there is one."""
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Send what leaves without waiting, and return how much that was."""
@@ -107,6 +128,7 @@ class _SocketWire:
     _stream: trio.SocketStream
     _received: bytes = field(default=b"", init=False)
     _reading: bool = field(default=False, init=False)
+    _watched_by: Poller | None = field(default=None, init=False)
 
     def unread(self, data: bytes) -> None:
         self._received = data + self._received
@@ -127,11 +149,42 @@ class _SocketWire:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+                raise _broken(error) from error
+
+    @property
+    def is_polled(self) -> bool:
+        return current_poller() is not None
+
+    @property
+    def holds_more(self) -> bool:
+        return bool(self._received)
+
+    def receive_now(self) -> bytes | None:
+        if self._received:
+            data, self._received = self._received, b""
+            return data
+        try:
+            return os.read(self._fileno(), READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise _broken(error) from error
+
+    async def watch(self, readable: Callable[[], Want]) -> None:
+        poller = current_poller()
+        if poller is None:
+            raise LocalProtocolError("a wire was to be watched where nobody polls")
+        self._watched_by = poller
+        try:
+            await poller.watch(self._fileno(), readable)
+        finally:
+            self._watched_by = None
 
     def interrupt(self) -> None:
         if self._reading:
             trio.lowlevel.notify_closing(self._fileno())
+        if self._watched_by is not None:
+            self._watched_by.release(self._fileno())
 
     def send_now(self, data: bytes | memoryview) -> int:
         try:
@@ -139,7 +192,7 @@ class _SocketWire:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+            raise _broken(error) from error
 
     async def send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)[self.send_now(data) :]
@@ -170,6 +223,8 @@ class _StreamWire:
 
     sends_now: ClassVar[bool] = False
     unsent: ClassVar[bool] = False
+    is_polled: ClassVar[bool] = False
+    holds_more: ClassVar[bool] = False
 
     _stream: trio.abc.Stream
     _received: bytes = field(default=b"", init=False)
@@ -190,6 +245,12 @@ class _StreamWire:
                 self._waiting = None
         raise trio.ClosedResourceError("this connection is being closed")
 
+    def receive_now(self) -> bytes | None:
+        raise LocalProtocolError("this stream cannot be read without waiting")
+
+    async def watch(self, readable: Callable[[], Want]) -> None:  # noqa: ARG002 - one signature for all wires
+        raise LocalProtocolError("this stream cannot be watched")
+
     def interrupt(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
@@ -206,3 +267,7 @@ class _StreamWire:
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
+
+
+def _broken(error: OSError) -> trio.BrokenResourceError:
+    return trio.BrokenResourceError(f"socket connection broken: {error}")

@@ -20,7 +20,7 @@ from attrs import define, field
 
 log = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 0.5
+WRITE_EVERY_S = 1.0
 LIMIT_CHARACTERS = 512 * 1024
 """About a minute of a call."""
 LAST_LINE_CHARACTERS = 4096
@@ -71,7 +71,7 @@ class JournalFile:
         self._scope.deadline = trio.current_time() + LAST_WRITE_LIMIT_S
 
     async def run(self) -> None:
-        """Write what is put, twice a second, to the `end`, also when cancelled: the end of a call is the best of its journal."""
+        """Write what is put, once a second, to the `end`, also when cancelled: the end of a call is the best of its journal."""
         with self._scope:
             while not self._ending.is_set():
                 if self._lines:

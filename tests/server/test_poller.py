@@ -1,0 +1,206 @@
+"""Sockets behind one wait. They are real; no test waits for time, but for what a poller does."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+
+import pytest
+import trio
+import trio.testing
+
+from trio_voice.server.poller import SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
+
+WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
+LIMIT_S = 20.0
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+
+
+@contextmanager
+def both_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        yield near, far
+
+
+@asynccontextmanager
+async def a_poller() -> AsyncIterator[tuple[Poller, trio.Nursery]]:
+    """The one that serves this task, and a nursery for those who watch."""
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as background:
+            with polling(background):
+                poller = current_poller()
+                assert poller is not None
+                async with trio.open_nursery() as watching:
+                    yield poller, watching
+                background.cancel_scope.cancel()
+
+
+async def test_who_watches_is_told_of_all_that_comes_until_it_has_enough() -> None:
+    with both_ends() as (near, far):
+        got: list[bytes] = []
+
+        def readable() -> Want:
+            got.append(near.recv(100))
+            if len(got) < 3:
+                far.send(b"%d" % len(got))
+                return Want.MORE
+            return Want.END
+
+        async with a_poller() as (poller, _):
+            far.send(b"0")
+            await poller.watch(near.fileno(), readable)
+            assert got == [b"0", b"1", b"2"]
+            far.send(b"3")
+            await poller.watch(near.fileno(), lambda: Want.END)  # it may be watched again
+
+
+async def test_the_function_runs_in_the_context_of_who_watches() -> None:
+    with both_ends() as (near, far):
+        seen: list[str] = []
+
+        def readable() -> Want:
+            seen.append(WHO.get())
+            return Want.END
+
+        async def call() -> None:
+            WHO.set("a call")
+            await poller.watch(near.fileno(), readable)
+
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(call)
+            far.send(b"x")
+        assert seen == ["a call"]
+        assert WHO.get() == "nobody"
+
+
+async def test_who_has_not_done_all_that_it_could_gets_a_turn_without_anything_new_and_others_theirs_between() -> None:
+    with both_ends() as (near, far):
+        turns: list[str] = []
+
+        def readable() -> Want:
+            if not turns:
+                near.recv(100)
+            turns.append("watch")
+            return Want.TURN if turns.count("watch") < 5 else Want.END
+
+        async def other() -> None:
+            while turns.count("watch") < 5:
+                turns.append("other")
+                await trio.lowlevel.checkpoint()
+
+        async with a_poller() as (poller, nursery):
+            far.send(b"x")
+            nursery.start_soon(other)
+            await poller.watch(near.fileno(), readable)
+        assert "other" in turns[turns.index("watch") : -1]
+
+
+async def test_what_the_function_raises_is_raised_where_it_is_watched_and_nowhere_else() -> None:
+    with both_ends() as (near, far), both_ends() as (near_2, far_2):
+
+        def readable() -> Want:
+            raise ValueError("broken")
+
+        def good() -> Want:
+            near_2.recv(100)
+            return Want.END
+
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(poller.watch, near_2.fileno(), good)
+            far.send(b"x")
+            with pytest.raises(ValueError, match="broken"):
+                await poller.watch(near.fileno(), readable)
+            far_2.send(b"x")
+
+
+async def test_a_watch_that_is_released_or_cancelled_is_over() -> None:
+    with both_ends() as (near, far):
+
+        async def released() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await poller.watch(near.fileno(), never)
+
+        def never() -> Want:
+            raise AssertionError
+
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(released)
+            await trio.testing.wait_all_tasks_blocked()
+            poller.release(near.fileno())
+            far.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            poller.release(near.fileno())  # nobody watches: nothing happens
+            near.recv(100)
+            with trio.CancelScope() as scope:
+                nursery.start_soon(cancel_when_all_wait, scope)
+                await poller.watch(near.fileno(), never)
+            assert scope.cancelled_caught
+            far.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def cancel_when_all_wait(scope: trio.CancelScope) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    scope.cancel()
+
+
+async def test_a_function_may_release_its_own_socket_and_that_of_another_that_is_due_in_the_same_pass() -> None:
+    with both_ends() as (near, far), both_ends() as (near_2, far_2):
+        released: list[str] = []
+
+        async def watch(name: str, of: socket.socket, readable: Callable[[], Want]) -> None:
+            try:
+                await poller.watch(of.fileno(), readable)
+            except trio.ClosedResourceError:
+                released.append(name)
+
+        def both() -> Want:
+            poller.release(near.fileno())
+            poller.release(near_2.fileno())
+            return Want.MORE
+
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(watch, "one", near, both)
+            nursery.start_soon(watch, "two", near_2, both)
+            await trio.testing.wait_all_tasks_blocked()
+            far.send(b"x")
+            far_2.send(b"x")
+        assert sorted(released) == ["one", "two"]
+
+
+async def test_one_pass_serves_so_many_and_no_more_and_all_get_their_turn() -> None:
+    passes: list[int] = []
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as background:
+            poller = Poller()
+            pairs = [socket.socketpair() for _ in range(SOCKETS_AT_ONCE + 10)]
+
+            def readable(near: socket.socket) -> Want:
+                near.recv(1)
+                passes.append(trio.lowlevel.current_statistics().tasks_living)
+                return Want.END
+
+            async with trio.open_nursery() as watching:
+                for near, far in pairs:
+                    far.send(b"x")
+                    watching.start_soon(poller.watch, near.fileno(), lambda near=near: readable(near))
+                await trio.testing.wait_all_tasks_blocked()
+                background.start_soon(poller.run)
+            assert len(passes) == len(pairs)
+            assert passes[0] == passes[SOCKETS_AT_ONCE - 1]  # nobody had its turn meanwhile
+            background.cancel_scope.cancel()
+    for near, far in pairs:
+        near.close()
+        far.close()
+
+
+async def test_nobody_polls_outside_the_block() -> None:
+    assert current_poller() is None
+    async with a_poller():
+        assert current_poller() is not None
+    assert current_poller() is None
