@@ -26,7 +26,7 @@ from trio_voice.core.call import Call
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.voice import to_pcm16
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
-from trio_voice.server.call_runner import LEVEL_EVERY_FRAMES
+from trio_voice.server.caller_leg import LEVEL_EVERY_FRAMES
 
 DELTA_BYTES = 2000
 """Audio in one delta of the model: 250 ms."""

@@ -18,8 +18,9 @@ from trio_voice.dialects.base import Dialect, Oddity, StreamFault, StreamStarted
 from trio_voice.dialects.registry import dialect_named
 from trio_voice.server.admission import Admission, EntryFault, Refused
 from trio_voice.server.call_plan import CallPlan
-from trio_voice.server.call_runner import POLICY_VIOLATION, CallRunner
+from trio_voice.server.call_runner import CallRunner
 from trio_voice.server.call_watch import Listener
+from trio_voice.server.caller_leg import POLICY_VIOLATION
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.oddities import Oddities

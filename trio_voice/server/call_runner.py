@@ -25,56 +25,37 @@ import trio
 from attrs import define, field
 
 from trio_voice.agent.agent import Agent
-from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
-from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
 from trio_voice.core import commands as c
 from trio_voice.core.call import Call
 from trio_voice.core.events import (
     CallerAudio,
-    CallerHungUp,
     CallStarted,
-    DigitPressed,
     Event,
     FatalErrorRaised,
     ModelAudio,
-    OutboxOverran,
-    PlaybackMarked,
     SendFailed,
 )
 from trio_voice.dialects.base import (
     Dialect,
-    DigitReceived,
-    MarkEchoed,
     MarkSource,
-    Oddity,
-    StreamAudio,
-    StreamEvent,
-    StreamFault,
     StreamStarted,
-    StreamStopped,
 )
 from trio_voice.errors import LocalProtocolError
 from trio_voice.server.call_control import tools_of_call
 from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.call_watch import CallFacts, CallWatcher, Listener
+from trio_voice.server.caller_leg import CallerLeg
 from trio_voice.server.model import ModelSession
 from trio_voice.server.oddities import Oddities
-from trio_voice.server.outbox import Outbox
 from trio_voice.server.setups import CallSetups
 from trio_voice.server.tools import ToolRunner
-from trio_voice.server.websocket import MessageSocket, SocketClosed
+from trio_voice.server.websocket import MessageSocket
 from trio_voice.storage.journal import Header, JournalWriter
 
 log = structlog.get_logger(__name__)
 
-NORMAL_CLOSURE = 1000
-GOING_AWAY = 1001
-POLICY_VIOLATION = 1008
-ORDINARY_CLOSES = frozenset({NORMAL_CLOSURE, GOING_AWAY, 1005})
-"""Close codes that need no explanation; 1005 stands for a Close without a code (RFC 6455, section 7.4.1)."""
 STEPS_AT_ONCE = 1000
 """Deadlines that act again and again at the same moment, for instance because a setting is 0, must not stop the other calls."""
-LEVEL_EVERY_FRAMES = 2
 
 
 class Record(Protocol):
@@ -104,8 +85,7 @@ class CallRunner:
     _watchers: list[CallWatcher] = field(init=False)
     _origin: float = field(init=False)
     _now: float = field(default=0.0, init=False)
-    _outbox: Outbox = field(init=False)
-    _goodbye: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
+    _leg: CallerLeg = field(init=False)
     _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
     _nursery: trio.Nursery = field(init=False)
     _tools: ToolRunner = field(init=False)
@@ -115,7 +95,6 @@ class CallRunner:
     _events: deque[Event] = field(factory=deque, init=False)
     _working: bool = field(default=False, init=False)
     _failures: int = field(default=0, init=False)
-    _frames: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, marks = self.plan, self.dialect.capabilities.mark is MarkSource.NATIVE
@@ -125,8 +104,8 @@ class CallRunner:
         facts = CallFacts(self.call_id, self.started.call_sid, self.dialect.name)
         self._watchers = [watch(facts) for watch in plan.watches]
         self._origin = trio.current_time()
-        self._outbox = Outbox(
-            self.socket, on_overrun=lambda: self.feed(OutboxOverran("caller")), on_unsent=lambda _event_id: None
+        self._leg = CallerLeg(
+            self.socket, self.dialect, self.feed, self._note, lambda: self.end_reason is not None, self.oddities
         )
         self.record(
             self._journal.header(
@@ -152,9 +131,9 @@ class CallRunner:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._tools = self._make_tools()
-                self._start("caller's writer", self._write_caller)
+                self._start("caller's writer", self._leg.write)
                 self._start("alarm", self._ring)
-                self._start("caller's reader", self._read_caller)
+                self._start("caller's reader", self._leg.read)
                 self.feed(CallStarted(self.started.call_sid))
         finally:
             for watcher in self._watchers:
@@ -167,7 +146,7 @@ class CallRunner:
     @property
     def queued_bytes(self) -> int:
         """How much waits to be read by the caller's carrier."""
-        return self._outbox.queued_bytes
+        return self._leg.queued_bytes
 
     def _make_tools(self) -> ToolRunner:
         return tools_of_call(
@@ -291,76 +270,13 @@ class CallRunner:
             self._over(reason)
             self.record(self._journal.command(self._clock(trio.current_time()), c.Close(reason)))
 
-    # --- the caller's leg
-
-    async def _write_caller(self) -> None:
-        """Write to the end of the socket, and close it in any case: when the call ends, and when the server does."""
-        try:
-            await self._outbox.run()
-        except trio.Cancelled:
-            if self.end_reason is None:
-                self._goodbye = (GOING_AWAY, "the server is ending")
-                self.feed(CallerHungUp("the server is ending"))
-            raise
-        finally:
-            await self.socket.close(*self._goodbye)
-
-    async def _read_caller(self) -> None:
-        try:
-            await self.socket.hand_over(self._take)
-        except SocketClosed as closed:
-            if closed.code not in ORDINARY_CLOSES:
-                self._remark("the caller's line broke", code=closed.code, reason=closed.reason)
-            self.feed(CallerHungUp(f"the caller's line was closed ({closed.code}{closed.reason and ': '}{closed.reason})"))
-
-    def _take(self, message: str | bytes) -> None:
-        for event in self.dialect.decode(message):
-            self._hear(event)
-
-    def _hear(self, event: StreamEvent) -> None:
-        match event:
-            case StreamAudio(audio=audio) if audio:
-                self._frames += 1
-                self.feed(CallerAudio(audio, self._level_dbfs(audio) if self._frames % LEVEL_EVERY_FRAMES == 0 else None))
-            case MarkEchoed(name=name):
-                self.feed(PlaybackMarked(name))
-            case DigitReceived(digit=digit):
-                self.feed(DigitPressed(digit))
-            case StreamStopped(reason=reason):
-                self.feed(CallerHungUp(reason))
-            case Oddity(kind=kind, text=text):
-                if self.oddities.add(event):
-                    self._note(f"the carrier sent something odd ({kind.value}: {text})")
-            case StreamFault(text=text):
-                self._remark("the carrier broke its protocol", detail=text)
-                self._goodbye = (POLICY_VIOLATION, text)
-                self.feed(CallerHungUp(text))
-            case StreamAudio() | StreamStarted():
-                pass
-
-    def _level_dbfs(self, audio: bytes) -> float | None:
-        pcm16 = ulaw_to_pcm16(audio)
-        return round(band_level_dbfs(pcm16) if len(audio) == FRAME_BYTES else rms_dbfs(pcm16), 1)
-
-    def _remark(self, event: str, **facts: object) -> None:
-        log.warning(event, **facts)
-        self._note(f"{event} ({', '.join(f'{name}: {value}' for name, value in facts.items())})")
-
     def _note(self, text: str) -> None:
         self.record(self._journal.remark(self._clock(trio.current_time()), text))
 
     # --- commands
 
-    def _play(self, command: c.PlayAudio) -> None:
-        for message in self.dialect.encode(command):
-            self._outbox.put(message, droppable=True)
-
-    def _clear(self, command: c.ClearPlayback) -> None:
-        for message in self.dialect.encode(command):
-            self._outbox.put_first(message)
-
-    def _hang_up(self, command: c.HangUp) -> None:
-        self._outbox.close_after(reason=command.reason)
+    def _tell_caller(self, command: Any) -> None:
+        self._leg.perform(command)
 
     def _open_session(self, command: c.OpenSession) -> None:
         setup = self._setups.opened(command.session, command.change)
@@ -419,11 +335,11 @@ def _innermost(error: BaseException) -> str:
 _FRAMES = frozenset({CallerAudio, ModelAudio, c.AppendAudio, c.PlayAudio})
 
 _PERFORM: Mapping[type[c.Command], Callable[[CallRunner, Any], None]] = {
-    c.PlayAudio: CallRunner._play,
-    c.SendMark: CallRunner._play,
-    c.SendDigits: CallRunner._play,
-    c.ClearPlayback: CallRunner._clear,
-    c.HangUp: CallRunner._hang_up,
+    c.PlayAudio: CallRunner._tell_caller,
+    c.SendMark: CallRunner._tell_caller,
+    c.SendDigits: CallRunner._tell_caller,
+    c.ClearPlayback: CallRunner._tell_caller,
+    c.HangUp: CallRunner._tell_caller,
     c.OpenSession: CallRunner._open_session,
     c.CloseSession: CallRunner._close_session,
     c.UpdateSession: CallRunner._update_session,

@@ -221,6 +221,8 @@ class Connection(MessageSocket):
         if not data:
             self._end(_State.OVER, ABNORMAL_CLOSURE)
         self.heard_at = trio.current_time()
+        if self._left:  # somebody waits for a sign of life
+            self._left.unpark_all()
         for received in self._decoder.decode(data):
             if type(received) is str or type(received) is bytes:
                 self._messages.append(received)
