@@ -64,6 +64,13 @@ def test_a_model_elsewhere_is_asked_for_signs_of_life_and_our_own_is_not() -> No
     assert call_plan(ours, "ws://127.0.0.1:1/v1", "1").endpoint.ping_every_s == 0
 
 
+def test_the_model_gets_the_audio_in_messages_of_the_length_that_was_set() -> None:
+    settings = evolve(SETTINGS, model=ModelSettings(append_ms=40))
+    assert call_plan(settings, "https://host/v1", "1").endpoint.append_ms == 40
+    with pytest.raises(ValueError, match="append_ms"):
+        ModelSettings(append_ms=30)
+
+
 def test_agents_may_ask_a_text_model_where_the_voice_comes_from() -> None:
     plan = call_plan(SETTINGS, "wss://host/v1/realtime", "1")
     assert plan.api == ModelApi(base_url="https://host/v1", key="k-1")

@@ -29,6 +29,7 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
             headers=upgrade_headers(settings.access.api_key),
             ping_every_s=settings.model.ping_every_s if settings.access.base_url is not None else 0.0,
             ping_limit_s=settings.model.ping_limit_s,
+            append_ms=settings.model.append_ms,
         ),
         session=_session(settings),
         toolbox=settings.agent.toolbox,

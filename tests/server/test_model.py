@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,6 +49,7 @@ class World:
     connect_s: float = 0.0
     answer_limit_s: float = 5.0
     ping_every_s: float = 0.0
+    append_ms: int = 20
     told: list[tuple[float, Event]] = field(factory=list)
     far: MemorySocket = field(init=False)
     near: MemorySocket = field(init=False)
@@ -59,7 +61,10 @@ class World:
         self.near, self.far = socket_pair(self.capacity)
         endpoint = ModelEndpoint(url=URL, headers={"Authorization": "Bearer x"}, connect=self.connect)
         self.session = ModelSession(
-            1, evolve(endpoint, answer_limit_s=self.answer_limit_s, ping_every_s=self.ping_every_s), SETTINGS, self.feed
+            1,
+            evolve(endpoint, answer_limit_s=self.answer_limit_s, ping_every_s=self.ping_every_s, append_ms=self.append_ms),
+            SETTINGS,
+            self.feed,
         )
 
     def feed(self, event: Event) -> None:
@@ -298,6 +303,51 @@ async def test_a_model_that_does_not_read_is_an_overrun_and_the_session_ends_by_
         await trio.testing.wait_all_tasks_blocked()
         assert world.told[1:3] == [(began + 10, SendFailed(1, "create-1")), (began + 10, OutboxOverran("model"))]
         assert isinstance(world.events()[-1], SessionLost)
+
+
+FRAMES = [noise(100, seed) for seed in range(6)]
+
+
+def appended(*audio: bytes) -> Message:
+    return {"type": "input_audio_buffer.append", "audio": b64encode(b"".join(audio)).decode()}
+
+
+@pytest.mark.parametrize(("append_ms", "messages"), [(20, [1, 1, 1, 1, 1, 1]), (40, [2, 2, 2]), (60, [3, 3])])
+async def test_so_much_audio_as_is_wanted_goes_into_one_message(
+    autojump_clock: trio.testing.MockClock, append_ms: int, messages: list[int]
+) -> None:
+    async with opened(append_ms=append_ms) as world:
+        await world.agree()
+        assert all(world.session.send(AppendAudio(1, frame)) for frame in FRAMES)
+        rest = iter(FRAMES)
+        for frames in messages:
+            assert await world.next() == appended(*(next(rest) for _ in range(frames)))
+        world.session.close()
+
+
+async def test_audio_that_waits_for_more_goes_before_what_follows_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(append_ms=60) as world:
+        await world.agree()
+        world.session.send(AppendAudio(1, FRAMES[0]))
+        world.session.send(CREATE)
+        assert await world.next() == appended(FRAMES[0])
+        assert (await world.next())["type"] == "response.create"
+        world.session.send(AppendAudio(1, FRAMES[1]))
+        world.session.update(evolve(SETTINGS, instructions="Be long."), 1, "update-1")
+        assert await world.next() == appended(FRAMES[1])
+        assert (await world.next())["type"] == "session.update"
+        world.session.close()
+
+
+async def test_frames_that_pile_up_before_a_slow_model_are_merged(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened(capacity=1) as world:
+        await world.agree()
+        for frame in FRAMES:  # the first leaves, the second waits to be written, and so the others are merged
+            world.session.send(AppendAudio(1, frame))
+        assert [await world.next() for _ in range(3)] == [appended(FRAMES[0]), appended(FRAMES[1]), appended(*FRAMES[2:5])]
+        world.session.send(AppendAudio(1, FRAMES[0]))
+        assert await world.next() == appended(FRAMES[5], FRAMES[0])
+        world.session.close()
 
 
 async def test_a_session_that_cannot_be_written_to_is_lost_when_it_has_said_its_last(

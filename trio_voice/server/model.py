@@ -16,7 +16,7 @@ import structlog
 import trio
 from attrs import define, evolve, field, frozen
 
-from trio_voice.audio.g711 import ulaw_to_pcm16
+from trio_voice.audio.g711 import BYTES_PER_MS, ulaw_to_pcm16
 from trio_voice.audio.levels import rms_dbfs
 from trio_voice.core.commands import AppendAudio, Command, event_id_of
 from trio_voice.core.events import (
@@ -49,6 +49,8 @@ from trio_voice.server.websocket import (
 log = structlog.get_logger(__name__)
 
 UPDATE_ID = "session-settings"
+MERGED_MS = 60
+"""While the model takes its messages slower than they come, the caller's frames go into messages of so much audio."""
 LAST_WORDS_LIMIT_S = 1.0
 """How long a session that ends may take to send what waits, and to be read to its end."""
 LOGGED_CHARACTERS = 160
@@ -101,6 +103,8 @@ class ModelEndpoint:
     """A model from which nothing came for so long is asked for a sign of life; 0: it never is."""
     ping_limit_s: float = 1.5
     """How long it may take to give one; then the session is lost."""
+    append_ms: int = 20
+    """How much of the caller's audio goes into one message, where frames are shorter."""
     connect: Connect = open_websocket
 
 
@@ -119,6 +123,8 @@ class ModelSession:
     _is_retry: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
     _update: _Update | None = field(default=None, init=False)
+    _unsent_audio: bytes = field(default=b"", init=False)
+    """Of the caller's: not enough for a message yet."""
 
     def __attrs_post_init__(self) -> None:
         self._transcoder = transcoder(self.settings.input_format, self.settings.output_format)
@@ -128,10 +134,29 @@ class ModelSession:
         if self._outbox is None:
             return False
         if type(command) is AppendAudio:
-            if self._transcoder is not None:
-                command = evolve(command, audio=self._transcoder.to_model(command.audio))
-            return self._outbox.put(encode(command), droppable=True)
+            return self._append(command, self._outbox)
+        self._append_the_rest(self._outbox)
         return self._outbox.put(encode(command), event_id=event_id_of(command))
+
+    def _append(self, command: AppendAudio, outbox: Outbox) -> bool:
+        """Send audio, in larger messages where that is wanted, or where messages pile up."""
+        if self._unsent_audio:
+            command = evolve(command, audio=self._unsent_audio + command.audio)
+            self._unsent_audio = b""
+        least_ms = MERGED_MS if outbox.queued_bytes else self.endpoint.append_ms
+        if len(command.audio) < least_ms * BYTES_PER_MS:
+            self._unsent_audio = command.audio
+            return True
+        if self._transcoder is not None:
+            command = evolve(command, audio=self._transcoder.to_model(command.audio))
+        return outbox.put(encode(command), droppable=True)
+
+    def _append_the_rest(self, outbox: Outbox) -> None:
+        """Send what waits: what follows may be about it."""
+        if self._unsent_audio:
+            audio, self._unsent_audio = self._unsent_audio, b""
+            audio = audio if self._transcoder is None else self._transcoder.to_model(audio)
+            outbox.put(encode(AppendAudio(self.number, audio)), droppable=True)
 
     def update(self, settings: SessionSettings, change: int, event_id: str) -> bool:
         """Give the session other settings; `ChangeApplied` or `ChangeRefused` tells what came of it. False: there is no socket.
@@ -144,6 +169,7 @@ class ModelSession:
             self._update = _Update(change, event_id, evolve(settings, voice=None))
         else:
             self._update = _Update(change, event_id, settings)
+        self._append_the_rest(self._outbox)
         return self._outbox.put(session_update(self._update.settings, event_id), event_id=event_id)
 
     def close(self) -> None:
