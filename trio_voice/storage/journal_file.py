@@ -62,8 +62,10 @@ class JournalFile:
             self.lost += 1
             self._last_lost = line if len(line) <= LAST_LINE_CHARACTERS else ""
         else:
-            self._note_what_was_lost()
-            self._take(line)
+            if self.lost:
+                self._note_what_was_lost()
+            self._lines.append(line)
+            self._characters += len(line)
 
     def end(self) -> None:
         """Take no more lines; what waits is still written, within a bound."""
