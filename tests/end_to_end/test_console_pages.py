@@ -112,10 +112,17 @@ async def test_every_page_has_no_complaint_fits_a_telephone_and_is_readable(tmp_
 
 
 async def test_the_start_page_lets_in_who_has_the_token(tmp_path: Path) -> None:
-    async with desk(tmp_path) as server, chromium(tmp_path / "profile") as browser, browser.page(server.url) as page:
+    of_before = "/?token=of-an-earlier-start"
+    async with (
+        desk(tmp_path) as server,
+        chromium(tmp_path / "profile") as browser,
+        browser.page(f"{server.url}{of_before}") as page,
+    ):
+        told = "document.getElementById('sign-in-problem').textContent.startsWith('What the address has is not this server')"
+        await page.wait_for(f"{told} && location.search === ''")
         await page.evaluate("document.getElementById('token').value = 'wrong'")
         await page.click("#sign-in button")
-        await page.wait_for("document.getElementById('sign-in-problem').textContent.includes('not this server')")
+        await page.wait_for("document.getElementById('sign-in-problem').textContent.startsWith('This is not this server')")
         assert all("401" in complaint for complaint in page.complaints)
         await page.evaluate("document.getElementById('token').value = 't0ken'")
         await page.click("#sign-in button")

@@ -28,15 +28,23 @@ async function look() {
   setTimeout(look, document.hidden ? 5 * EVERY_MS : EVERY_MS);
 }
 
+const NOT_OURS = "is not this server's token: it has a new one each time it starts, unless one is configured.";
+const problem = document.getElementById("sign-in-problem");
+
+// With the right one the console would be here.
+if (new URLSearchParams(location.search).has("token")) {
+  set(problem, `What the address has ${NOT_OURS}`);
+  history.replaceState(null, "", "/");
+}
+
 // Whoever has the server's token goes on to the console: the token is exchanged for a cookie that scripts cannot read.
 document.getElementById("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const problem = document.getElementById("sign-in-problem");
   const token = document.getElementById("token").value.trim();
   try {
     const answer = await fetch("/console/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
     if (answer.ok) location.replace("/");
-    else set(problem, "This is not this server's token: it has a new one each time it starts, unless one is configured.");
+    else set(problem, `This ${NOT_OURS}`);
   } catch {
     set(problem, "The server does not answer, or the token has characters that no token has.");
   }

@@ -33,7 +33,7 @@ function route({ focus = true } = {}) {
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  page(main, leave.signal, decodeURIComponent(argument ?? ""));
+  page(main, leave.signal, argument ?? "");
   showPhone();
   window.scrollTo(0, 0);
   if (focus) main.querySelector("h1")?.focus();
