@@ -256,6 +256,29 @@ async def test_beyond_the_limit_of_heads_the_oldest_body_makes_room_and_a_whole_
         await near.aclose()
 
 
+async def test_at_the_end_those_who_have_asked_nothing_are_let_go_and_those_who_have_are_answered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def slow(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await trio.sleep(1)
+        await hello(scope, receive, send)
+
+    front_door = door(app=slow)
+    idle, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, front_door, far)
+
+        async def ask() -> None:
+            assert b"page /x" in await exchange(front_door, b"GET /x HTTP/1.1\r\n" + PLAIN)
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        front_door.let_go()
+        assert await idle.receive_some() == b""
+        assert trio.current_time() == 0
+    assert trio.current_time() == 1
+
+
 async def test_an_answer_that_needs_no_body_ends_the_connection() -> None:
     assert (await exchange(door(), POST)).startswith(b"HTTP/1.1 200 ")
 

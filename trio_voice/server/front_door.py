@@ -132,11 +132,14 @@ async def serve(
     """Answer every connection until cancelled; then each ends within a bounded time. While `draining` no new stream is taken.
 
     With a `certificate` all is spoken over TLS. Connections are answered in the nursery `connections`, where one is given: then
-    they may outlive this.
+    they may outlive this, if there is a whole request on them.
     """
     pages = Pages.of(app, scheme="http" if certificate is None else "https")
     door = FrontDoor(media, pages, draining, frozenset(dialects), limits or Limits(), certificate)
-    await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
+    try:
+        await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
+    finally:
+        door.let_go()
 
 
 async def serve_pages(listener: trio.SocketListener, app: AsgiApp) -> None:
@@ -237,6 +240,11 @@ class FrontDoor:
                 yield lambda: self._heads.pop(scope, None)
             finally:
                 self._heads.pop(scope, None)
+
+    def let_go(self) -> None:
+        """Close the connections that have not asked anything yet: browsers open such, in case that they might want something."""
+        for scope in self._heads:
+            scope.cancel()
 
     def _close_the_oldest(self) -> None:
         oldest = next(iter(self._heads))
