@@ -9,16 +9,16 @@ Nothing of a call runs outside its nursery for that: who watches a socket waits 
 function runs in the watching task's context (log lines bear the call's id), and what it raises is raised in that task. The watch
 ends with the task, cancelled or not.
 
-A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns. Passes follow
-each other at least a millisecond apart: to be woken for one frame costs as much as to serve it.
+A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns. While many
+sockets are busy there is a millisecond between two passes, and what comes meanwhile is served in one go: to be woken for a frame
+costs more than to serve it.
 """
 
 from __future__ import annotations
 
-import math
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -29,8 +29,9 @@ from attrs import define
 
 SOCKETS_AT_ONCE = 64
 """How many sockets are served between two turns of the scheduler."""
-PACE_S = 0.001
-"""The least time from one pass to the next. What comes meanwhile is served in one go; who comes alone does not wait."""
+BUSY_SOCKETS = 2
+"""After a pass with so many sockets the next one comes after a pause; a socket that is alone is served at once."""
+PAUSE_S = 0.001
 
 
 class Want(Enum):
@@ -64,19 +65,19 @@ class Poller:
             self._epoll.close()
 
     async def _run(self) -> None:
-        next_pass_at = -math.inf
+        ready: Sequence[tuple[int, int]] = ()
         while True:
-            if self._again:
+            if self._again or len(ready) == SOCKETS_AT_ONCE:
                 await trio.lowlevel.checkpoint()
+            elif len(ready) >= BUSY_SOCKETS:
+                await trio.sleep(PAUSE_S)
             else:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                if trio.current_time() < next_pass_at:
-                    await trio.sleep_until(next_pass_at)
-            next_pass_at = trio.current_time() + PACE_S
             again, self._again = self._again, []
             for fileno in again:
                 self._serve(fileno)
-            for fileno, _ in self._epoll.poll(0, SOCKETS_AT_ONCE):
+            ready = self._epoll.poll(0, SOCKETS_AT_ONCE)
+            for fileno, _ in ready:
                 if fileno not in again:
                     self._serve(fileno)
 
