@@ -84,6 +84,14 @@ class World:
         return [line for line in lines if line.get("event") != "CallerAudio" and line.get("command") != "AppendAudio"]
 
 
+def lateness_ms(call: PhoneCall) -> float:
+    """How late a clear or a mark may have been by no fault of the server's.
+
+    It passes four tasks of this process (two writers, two readers), each as late as the phone's own clock was at worst.
+    """
+    return 4 * call.lag_max_s * 1000
+
+
 def named(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The events or commands of one name."""
     return [line for line in lines if name in (line.get("event"), line.get("command"))]

@@ -214,7 +214,8 @@ class _Errand:
         """Show what has happened, so late that nothing older is still to come."""
         while True:
             await trio.sleep(_LOOK_EVERY_S)
-            self.display.show_until(trio.current_time() - call.carrier.answered_at - _SHOWN_AFTER_S)
+            if call.answered is not None:
+                self.display.show_until(trio.current_time() - call.carrier.answered_at - _SHOWN_AFTER_S)
 
     async def _show_line(self, call: PhoneCall) -> None:
         async for event in call.events():
