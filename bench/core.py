@@ -32,6 +32,7 @@ from trio_voice.storage.replay import Verdict, replay
 RESULTS = Path(__file__).parent / "results"
 FRAME = bytes(160)
 DELTA = bytes(2000)
+SILENCE_DBFS, SPEECH_DBFS = -55.0, -20.0
 STARTS = 200
 """Calls that are only begun: what happens once a call has one sample in each, and the first is that of cold caches."""
 AUDIO_TARGET_US, OTHER_TARGET_US, STATE_TARGET_KB, REPLAY_TARGET_S = 3.0, 10.0, 16.0, 1.0
@@ -75,11 +76,11 @@ class Conversation:
                 if self.record is not None:
                     self.record(self.writer.command(at, command))
 
-    def pass_time(self, seconds: float) -> None:
+    def pass_time(self, seconds: float, level_dbfs: float = SILENCE_DBFS) -> None:
         """The caller's frames, every second one measured, as in a real call."""
         for count in range(round(seconds / 0.02)):
             self.now = round(self.now + 0.02, 6)
-            self.feed(e.CallerAudio(FRAME, -55.0 if count % 2 else None))
+            self.feed(e.CallerAudio(FRAME, level_dbfs if count % 2 else None))
 
     def reply(self, number: int, *, interrupted: bool) -> None:
         """One reply of the model, heard to its end or cut off."""
@@ -101,10 +102,12 @@ class Conversation:
         self.marks.clear()
 
     def turn(self, number: int) -> None:
-        """One turn of the caller's."""
+        """One turn of the caller's; the model reports after 0.2 s that it has begun, and after 0.34 s that it has ended."""
+        self.pass_time(0.2, SPEECH_DBFS)
         self.feed(e.SpeechStarted(1, f"turn_{number}"))
         self.marks.clear()
-        self.pass_time(2.0)
+        self.pass_time(2.0, SPEECH_DBFS)
+        self.pass_time(0.34)
         self.feed(e.SpeechStopped(1, f"turn_{number}"))
         self.feed(e.TurnCommitted(1, f"turn_{number}"))
         self.pass_time(0.5)

@@ -32,7 +32,7 @@ PAUSE_S = (0.5, 2.5)
 SHORTEST_SENTENCE_S = 1.0
 LAST_FRAME_S = 0.1
 """From the last frame to the hang-up: a frame that is overtaken by the end of its call is not lost, but would look so."""
-LAST_SENTENCE_S = 6.0
+LAST_SENTENCE_S = 5.0
 """No sentence begins so shortly before the end: every reply has arrived before the caller hangs up."""
 MOST_UNSENT_BYTES = 100 * 400
 """Two seconds of frames that the system does not read; a caller who has so many drops the next ones."""

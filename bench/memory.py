@@ -33,7 +33,7 @@ async def with_recording(model_url: str, folder: Path) -> AsyncIterator[tuple[Me
         yield started
 
 
-SYSTEMS: dict[str, System] = {"trio-voice, recording": with_recording, "trio-voice": trio_voice, "relay": floor_relay}
+SYSTEMS: dict[str, System] = {"trio-voice, recording": with_recording, "relay (trio-websocket)": floor_relay}
 
 
 def show(rows: Sequence[Row], console: Console) -> None:

@@ -41,9 +41,8 @@ def _figure(rows: Sequence[dict[str, Any]], name: str, digits: int) -> str:
 
 
 def _memory(rows: Any) -> Iterator[Line]:
-    recording, plain, floor = (f"{row['kilobytes_per_call']:.0f}" for row in rows)
+    recording, floor = (f"{row['kilobytes_per_call']:.0f}" for row in rows)
     yield f"KB a call, {rows[0]['calls']} calls, recording", recording, f"{floor}, at most 100 wanted"
-    yield f"KB a call, {rows[0]['calls']} calls", plain, floor
 
 
 def _interruptions(rows: Any) -> Iterator[Line]:
