@@ -89,6 +89,9 @@ def test_the_echo_guard_can_be_switched_off() -> None:
     barrier = gate(echo_guard=False)
     hear(barrier, 5, -40.0, -20.0)
     assert barrier.refusal(0.0) is None
+    barrier.speech_began()
+    hear(barrier, 5, -40.0, -20.0)
+    assert not barrier.speech_was_echo
 
 
 def test_it_does_not_learn_from_accepted_speech() -> None:

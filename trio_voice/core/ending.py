@@ -104,7 +104,6 @@ def apologise(parts: Parts, reason: str, now: float) -> None:
     cut_off(parts, now)
     part(parts, reason, now)
     parts.standing.call = CallState.LEAVING
-    let_nothing_else_act(parts)
     parts.do(*parts.playback.play(ModelAudio(0, APOLOGY, APOLOGY, parts.apology), now))
     parts.do(*parts.playback.end_item(APOLOGY, now))
     extend_fallback(parts, now)

@@ -139,7 +139,6 @@ class Sessions:
             return False
         self.standing.session = None
         self.failures += not self.has_proved
-        self.keeping = True
         self.deadlines.cancel(Timer.SESSION_AGE)
         self._limit_the_gap(now)
         return True
