@@ -1,8 +1,8 @@
 """Breaks the core on purpose and counts which breaks the tests notice: `python -m tests.tools.mutate [--sample N] [--cells N]`.
 
-Two kinds of breaks. *Cells*: every cell of the response table, of its mirror, of the change table and of the refusals is changed, each to
-every other value that it could have. *Statements*: a comparison is turned round, a condition forced, a number moved, a statement left out,
-and so on; there are thousands, of which a sample is drawn with a fixed seed.
+Two kinds of breaks. *Cells*: every cell of the response table, of its mirror, of the change table and of the refusals is changed,
+each to every other value that it could have. *Statements*: a comparison is turned round, a condition forced, a number moved, a
+statement left out, and so on; there are thousands, of which a sample is drawn with a fixed seed.
 
 The tests of tests/core are collected once, and run once to see which of them call which function of the core. Every break is
 tried in a process of its own, forked from the one that has collected them: there the broken function, or the broken constants,

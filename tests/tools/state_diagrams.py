@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from trio_voice.core import states
 from trio_voice.core.states import (
@@ -22,32 +24,22 @@ from trio_voice.core.states import (
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "state-machines.md"
 
 
-def _cell(cell: ResponseState | ChangeState | Fault, state: ResponseState | ChangeState) -> str:
-    if cell is Fault.OURS:
-        return "*our fault*"
-    if cell is Fault.PEERS:
-        return "*the peer's fault*"
+_State = TypeVar("_State", ResponseState, ChangeState)
+_Signal = TypeVar("_Signal", Signal, ChangeSignal)
+
+
+def _table(table: Mapping[_Signal, Mapping[_State, _State | Fault]]) -> str:
+    columns = [state.value for state in next(iter(table.values()))]
+    lines = ["| signal | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for signal, row in table.items():
+        lines.append(f"| {signal.value} | " + " | ".join(_cell(cell, state) for state, cell in row.items()) + " |")
+    return "\n".join(lines)
+
+
+def _cell(cell: _State | Fault, state: _State) -> str:
+    if isinstance(cell, Fault):
+        return f"*{cell.value.replace('ours', 'our')} fault*"
     return "stay" if cell is state else f"→ {cell.value}"
-
-
-def _table() -> str:
-    head = "| signal | " + " | ".join(state.value for state in ResponseState) + " |"
-    rule = "|---" * (len(ResponseState) + 1) + "|"
-    rows = [
-        f"| {signal.value} | " + " | ".join(_cell(RESPONSE_TABLE[signal][state], state) for state in ResponseState) + " |"
-        for signal in Signal
-    ]
-    return "\n".join([head, rule, *rows])
-
-
-def _changes() -> str:
-    head = "| signal | " + " | ".join(state.value for state in ChangeState) + " |"
-    rule = "|---" * (len(ChangeState) + 1) + "|"
-    rows = [
-        f"| {signal.value} | " + " | ".join(_cell(CHANGE_TABLE[signal][state], state) for state in ChangeState) + " |"
-        for signal in ChangeSignal
-    ]
-    return "\n".join([head, rule, *rows])
 
 
 def _diagram() -> str:
@@ -72,7 +64,8 @@ def page() -> str:
     return f"""# The state machines of a call
 
 This page is written from `trio_voice/core/states.py` (`python -m tests.tools.state_diagrams`): the theory is its docstring, the
-diagram and the tables are its tables.
+diagram and the tables are its tables. [One barge-in, read in five minutes](journal.md#one-barge-in-read-in-five-minutes)
+follows a call through them.
 
 ## The response machine, drawn
 
@@ -80,13 +73,13 @@ diagram and the tables are its tables.
 
 ## The response machine, cell by cell
 
-{_table()}
+{_table(RESPONSE_TABLE)}
 
 With `turns = "model"` this differs: {", ".join(mirrored)} leads to active from every state.
 
 ## The change machine, cell by cell
 
-{_changes()}
+{_table(CHANGE_TABLE)}
 
 ## The call machine: what a request for a reply is told
 
