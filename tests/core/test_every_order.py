@@ -15,8 +15,8 @@ from trio_voice.core import events as e
 from trio_voice.core.settings import Turns
 from trio_voice.core.states import CallState
 
-SECONDS = float(os.environ.get("EXPLORE_SECONDS", "6"))
-"""How long each exploration may take; all eight of them take less than a minute."""
+SECONDS = float(os.environ.get("EXPLORE_SECONDS", "4"))
+"""How long each exploration may take; all fifteen of them take a minute."""
 MORE: list[dict[str, Any]] = [
     {"greeting": True, "greeting_interruptible": True, "barge_in_confirm_ms": 100},
     {"idle_s": 0.0},
