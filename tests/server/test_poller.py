@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -171,6 +172,41 @@ async def test_a_function_may_release_its_own_socket_and_that_of_another_that_is
             far.send(b"x")
             far_2.send(b"x")
         assert sorted(released) == ["one", "two"]
+
+
+async def test_a_socket_is_watched_once_and_a_closed_one_not_at_all() -> None:
+    with both_ends() as (near, _):
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(poller.watch, near.fileno(), lambda: Want.END)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await poller.watch(near.fileno(), lambda: Want.END)
+            with pytest.raises(trio.ClosedResourceError):
+                await poller.watch(99_999, lambda: Want.END)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_that_is_closed_behind_the_pollers_back_hurts_nobody_who_gets_its_number() -> None:
+    with both_ends() as (near, _), both_ends() as (_, far_2):
+        ends: list[str] = []
+
+        async def first() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await poller.watch(number, lambda: Want.END)
+            ends.append("first")
+
+        async with a_poller() as (poller, nursery):
+            number = near.fileno()
+            nursery.start_soon(first)
+            await trio.testing.wait_all_tasks_blocked()
+            near.detach()
+            os.close(number)
+            os.dup2(far_2.fileno(), number)  # another connection with the number of the one that is gone
+            nursery.start_soon(poller.watch, number, lambda: Want.END)
+            await trio.testing.wait_all_tasks_blocked()
+            assert ends == ["first"]
+            far_2.shutdown(socket.SHUT_RD)
+        os.close(number)
 
 
 async def test_one_pass_serves_so_many_and_no_more_and_all_get_their_turn() -> None:

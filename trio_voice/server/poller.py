@@ -19,13 +19,13 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
 
 import outcome
 import trio
-from attrs import define
+from attrs import define, field
 
 SOCKETS_AT_ONCE = 64
 """How many sockets are served between two turns of the scheduler."""
@@ -48,14 +48,14 @@ class _Watch:
     readable: Callable[[], Want]
 
 
+@define(eq=False)
 class Poller:
     """The epoll set and who watches what in it. `run` runs beside the tasks that `watch`."""
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._watches: dict[int, _Watch] = {}
-        self._again: list[int] = []
-        """Sockets whose function wants another turn."""
+    _epoll: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - no epoll, no error before it is used
+    _watches: dict[int, _Watch] = field(factory=dict, init=False)
+    _again: list[int] = field(factory=list, init=False)
+    """Sockets whose function wants another turn."""
 
     async def run(self) -> None:
         """Serve the watched sockets until cancelled, and let the epoll set go."""
@@ -84,22 +84,32 @@ class Poller:
     async def watch(self, fileno: int, readable: Callable[[], Want]) -> None:
         """Have `readable` called, in this task's context, whenever the socket is readable, until it wants the end.
 
-        It must not wait. What it raises is raised here. Raises trio.ClosedResourceError when the socket is released.
+        It must not wait. What it raises is raised here. Raises trio.ClosedResourceError when the socket is released, or closed
+        already, and trio.BusyResourceError when it is watched already.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._epoll.register(fileno, select.EPOLLIN)
-        self._watches[fileno] = _Watch(trio.lowlevel.current_task(), readable)
+        watch = _Watch(trio.lowlevel.current_task(), readable)
+        try:
+            self._epoll.register(fileno, select.EPOLLIN)
+        except FileExistsError:
+            raise trio.BusyResourceError("another task watches this socket") from None
+        except OSError:
+            raise trio.ClosedResourceError("this socket was closed") from None
+        before = self._watches.pop(fileno, None)
+        if before is not None:  # of a socket that had this number, and was closed by somebody who told nobody
+            trio.lowlevel.reschedule(before.task, _closed())
+        self._watches[fileno] = watch
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._forget(fileno)
+            if self._watches.get(fileno) is watch:
+                self._forget(fileno)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def release(self, fileno: int) -> None:
         """End the watch over a socket, if there is one: whoever watches it gets trio.ClosedResourceError."""
-        if fileno in self._watches:
-            self._end(fileno, outcome.Error(trio.ClosedResourceError("this socket is being closed")))
+        self._end(fileno, _closed())
 
     def _serve(self, fileno: int) -> None:
         watch = self._watches.get(fileno)
@@ -116,11 +126,19 @@ class Poller:
             self._end(fileno, outcome.Value(None))
 
     def _end(self, fileno: int, how: outcome.Outcome[None]) -> None:
-        trio.lowlevel.reschedule(self._forget(fileno).task, how)
+        watch = self._watches.get(fileno)
+        if watch is not None:
+            self._forget(fileno)
+            trio.lowlevel.reschedule(watch.task, how)
 
-    def _forget(self, fileno: int) -> _Watch:
-        self._epoll.unregister(fileno)
-        return self._watches.pop(fileno)
+    def _forget(self, fileno: int) -> None:
+        del self._watches[fileno]
+        with suppress(OSError, ValueError):  # a socket that was closed is in no set any more, and the set may be closed too
+            self._epoll.unregister(fileno)
+
+
+def _closed() -> outcome.Error:
+    return outcome.Error(trio.ClosedResourceError("this socket is being closed"))
 
 
 _POLLER: ContextVar[Poller | None] = ContextVar("poller", default=None)

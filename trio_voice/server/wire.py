@@ -207,6 +207,8 @@ class _SocketWire:
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
+        if self._watched_by is not None:
+            self._watched_by.release(self._stream.socket.fileno())
         await trio.aclose_forcefully(self._stream)
 
     def _fileno(self) -> int:
