@@ -46,7 +46,7 @@ BUSIEST = 0.95
 """A generator's processor that is busier may be what limits the run."""
 CALLS_A_SECOND = 25.0
 WARM_UP_S = 1.5
-SETTLE_S = 4.0
+SETTLE_S = 6.0
 """From the last call's begin to the first moment that counts: the greetings have been heard, and callers have begun to speak."""
 LONGEST_SENTENCE_S = 3.0
 MODEL = "gpt-realtime-2.1"
@@ -208,13 +208,13 @@ async def run(calls: Sequence[int], seconds: float, repeat: int, console: Consol
 @click.option("--calls", type=int, multiple=True, default=(10, 50), show_default=True, help="How many at once; repeatable.")
 @click.option("--seconds", type=float, default=20.0, show_default=True, help="How long each run is measured.")
 @click.option("--repeat", type=int, default=3, show_default=True, help="How often each pair is run.")
-@click.option("--quick", is_flag=True, help="One pair of 10 calls, 4 seconds.")
+@click.option("--quick", is_flag=True, help="One pair of 10 calls, 5 seconds.")
 def main(calls: tuple[int, ...], seconds: float, repeat: int, *, quick: bool) -> None:
     """Measure, print a table, write bench/results/capacity.json and capacity.png."""
     console = Console()
     console.width = max(console.width, 160)
     if quick:
-        calls, seconds, repeat = (10,), 4.0, 1
+        calls, seconds, repeat = (10,), 5.0, 1
     pin(CALLERS_PROCESSOR)
     rows = None
     try:

@@ -25,8 +25,8 @@ from bench.stamps import ANCILLARY_BYTES, age_ms, arrival_ns, stamp, tell_arriva
 
 FRAME_S = 0.02
 FRAME_BYTES = 160
-FIRST_PAUSE_S = (0.5, 7.0)
-"""From the end of the greeting to a caller's first sentence: as long as a turn at most, so that turns are spread over one."""
+FIRST_PAUSE_S = (0.5, 5.0)
+"""From the end of the greeting to a caller's first sentence, which is itself of another length for each: turns are spread."""
 PAUSE_S = (0.5, 2.5)
 """From the end of a reply to the next sentence."""
 SHORTEST_SENTENCE_S = 1.0

@@ -39,7 +39,8 @@ def draw(rows: Sequence[Row], target: Path) -> None:
     _panel(panels[1][0], "Processor time", "CPU s a call-minute", rows, (Curve(lambda row: row.cpu_s_per_call_minute, "-", ""),))
     _panel(panels[1][1], "Load", "% of a core", rows, (Curve(lambda row: row.cpu_share * 100, "-", ""),))
     for panel in panels[0]:
-        panel.set_yscale("log")
+        if any(value > 0 for line in panel.lines for value in line.get_data()[1]):  # short runs may have heard no reply
+            panel.set_yscale("log")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panels[1][0].set_ylim(bottom=0)
     panels[1][1].set_ylim(0, 105)

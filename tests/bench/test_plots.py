@@ -36,3 +36,9 @@ def test_each_system_has_its_curves_and_invalid_runs_are_hollow(tmp_path: Path, 
     assert told == {"ours p50": [0.5, 0.5], "ours p99": [4.0, 3.0], "theirs p50": [0.5, 0.5], "theirs p99": [3.0, 3.0]}
     hollow = [np.asarray(line.get_xdata())[0] for line in up.lines if line.get_markerfacecolor() == "white"]
     assert hollow == [50, 50, 50, 50]
+
+
+def test_a_run_in_which_nobody_was_heard_is_drawn_all_the_same(tmp_path: Path) -> None:
+    nothing = float("nan")
+    plots.draw([evolve(ROW, down_p50_ms=nothing, down_p99_ms=nothing)], tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

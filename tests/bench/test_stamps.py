@@ -34,11 +34,10 @@ def test_the_kernel_tells_when_it_came_however_late_it_is_read() -> None:
         server.accept()[0] as near,
     ):
         tell_arrivals(near)
-        for _ in range(20):  # the kernel begins to stamp a moment after it was asked
+        told_ms: list[float] = []
+        while not told_ms or (told_ms[-1] > 80 and len(told_ms) < 20):  # the kernel begins to stamp a moment after it was asked
             far.sendall(b"x")
             sent_at = time.monotonic_ns()
             time.sleep(0.1)  # noqa: TID251 - a reader that is late is what is tested
-            arrived = arrival_ns(near.recvmsg(10, ANCILLARY_BYTES)[1])
-            if arrived < sent_at + 80_000_000:
-                break
-    assert arrived < sent_at + 80_000_000
+            told_ms.append((arrival_ns(near.recvmsg(10, ANCILLARY_BYTES)[1]) - sent_at) / 1e6)
+    assert told_ms[-1] < 80
