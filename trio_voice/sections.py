@@ -151,9 +151,9 @@ class ModelSettings:
     ping_limit_s: float = field(default=1.5, validator=validators.ge(0.1), converter=float)
     """How long it may take to give one, of any kind; then the session is lost, and the call goes on in another. For a server that
     cannot answer while it thinks, more."""
-    append_ms: int = field(default=20, validator=validators.in_((20, 40, 60)))
-    """How much of the caller's audio goes into one message to the model: 20 is every frame as it comes; 40 or 60 takes less of
-    the processor, and adds as much to every reaction."""
+    append_ms: int = field(default=0, validator=validators.in_((0, 40, 60)))
+    """How much of the caller's audio goes into one message to the model: 0 is every frame as it comes; 40 or 60 takes less of the
+    processor, and adds as much to every reaction."""
     speed: float | None = field(default=None, validator=validators.optional([validators.ge(0.25), validators.le(1.5)]))
     """How fast the model speaks; 1 is its natural pace."""
 

@@ -49,7 +49,7 @@ class World:
     connect_s: float = 0.0
     answer_limit_s: float = 5.0
     ping_every_s: float = 0.0
-    append_ms: int = 20
+    append_ms: int = 0
     told: list[tuple[float, Event]] = field(factory=list)
     far: MemorySocket = field(init=False)
     near: MemorySocket = field(init=False)
@@ -312,7 +312,7 @@ def appended(*audio: bytes) -> Message:
     return {"type": "input_audio_buffer.append", "audio": b64encode(b"".join(audio)).decode()}
 
 
-@pytest.mark.parametrize(("append_ms", "messages"), [(20, [1, 1, 1, 1, 1, 1]), (40, [2, 2, 2]), (60, [3, 3])])
+@pytest.mark.parametrize(("append_ms", "messages"), [(0, [1, 1, 1, 1, 1, 1]), (40, [2, 2, 2]), (60, [3, 3])])
 async def test_so_much_audio_as_is_wanted_goes_into_one_message(
     autojump_clock: trio.testing.MockClock, append_ms: int, messages: list[int]
 ) -> None:

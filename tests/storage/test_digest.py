@@ -135,10 +135,10 @@ def test_the_reasons_that_the_server_writes_are_those_that_are_read() -> None:
 
     from trio_voice.core import ending
     from trio_voice.core.deadlines import Timer
-    from trio_voice.server import call_runner
+    from trio_voice.server import caller_leg
 
     for text in (*digest._BROKEN_LINE, digest._SERVER_ENDS):
-        assert f'"{text}"' in getsource(call_runner)
+        assert f'"{text}"' in getsource(caller_leg)
     assert (ending.APOLOGY, Timer.MEDIA.value) == (digest._APOLOGY, digest._LAST_OF_A_DEAD_LINE)
 
 

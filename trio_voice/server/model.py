@@ -103,8 +103,8 @@ class ModelEndpoint:
     """A model from which nothing came for so long is asked for a sign of life; 0: it never is."""
     ping_limit_s: float = 1.5
     """How long it may take to give one; then the session is lost."""
-    append_ms: int = 20
-    """How much of the caller's audio goes into one message, where frames are shorter."""
+    append_ms: int = 0
+    """How much of the caller's audio goes into one message at least; 0: every frame goes as it comes."""
     connect: Connect = open_websocket
 
 
