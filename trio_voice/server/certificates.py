@@ -53,7 +53,7 @@ class CertificateFacts:
     @property
     def owner(self) -> str:
         """Whom it is for, in words."""
-        return ", ".join(self.names) or "nobody"
+        return ", ".join(self.names) or "no host (it has no subjectAltName: carriers and browsers refuse it)"
 
     def __str__(self) -> str:
         """Whom it is for, and how long."""
