@@ -78,3 +78,11 @@ def test_a_certificate_that_is_no_good_is_warned_of(tmp_path: Path) -> None:
     told = banner(given, about(media_urls), own_url, "a token", [])
     assert f"\n  WARNING   the certificate of {HOST} expired on " in told
     assert "\n  health    https://127.0.0.1:8080/healthz\n" in told
+
+
+def test_the_test_call_that_it_tells_of_finds_this_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "my calls"
+    told = banner(settings(elsewhere), about(()), "http://127.0.0.1:8080", "a token", [])
+    assert f"""make call ARGS="--calls-folder '{elsewhere}'". Ctrl-C""" in told
+    monkeypatch.chdir(tmp_path)
+    assert "terminal: make call. Ctrl-C" in banner(settings(Path("calls")), about(()), "http://127.0.0.1:8080", "a token", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,9 +48,17 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
             f"trio-voice {about.version}: {about.agent} is ready for calls.",
             *(f"  {name:<9} {text}" for name, text in lines),
             *(f"  WARNING   {sentence}." for sentence in (*warnings(settings), *_about_the_certificate(settings))),
-            f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
+            f"Place a test call from another terminal: {_call_in_words(settings, about)}. Ctrl-C ends the server.",
         ]
     )
+
+
+def _call_in_words(settings: Settings, about: About) -> str:
+    """What places a call here: it finds the server, and the token, by the calls folder."""
+    folder = settings.server.calls_folder
+    if folder == Path.cwd() / ServerSettings().calls_folder:
+        return about.call_command
+    return f'{about.call_command} ARGS="--calls-folder {shlex.quote(str(folder))}"'
 
 
 def _about_the_certificate(settings: Settings) -> Iterator[str]:
