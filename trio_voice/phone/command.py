@@ -232,7 +232,8 @@ class _Errand:
         if server.token is None:
             file = self.calls_folder / "server.json"
             self.display.say(
-                f"Only the line is shown: {file} names no server at this URL, and its token gives the server's view."
+                f"Only the line is shown: for the rest the server's token is needed, and {file} is not that server's; "
+                "if it runs on this machine, name its calls folder with --calls-folder."
             )
             return
         try:
