@@ -132,6 +132,15 @@ async def test_a_ping_is_answered_while_messages_are_awaited(autojump_clock: tri
     assert await near.receive_some() == b"\x8a\x03you"
 
 
+async def test_of_the_pings_that_come_at_once_the_last_is_answered(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    connection = server_over(far)
+    await pinging(near, 2000)
+    await near.send_all(b"\x8a\x80\0\0\0\0" * 10 + text("a"))
+    assert await connection.receive() == "a"
+    assert await near.receive_some() == b"\x8a\x02" + (1999).to_bytes(2, "big")
+
+
 async def test_a_message_behind_a_ping_whose_answer_is_cancelled_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
     near, far = trio.testing.lockstep_stream_pair()
     connection = server_over(far)
@@ -390,6 +399,20 @@ async def test_who_hands_over_hears_of_every_end(polled: bool) -> None:
         await peer.send_all(b"\xff\x80\0\0\0\0")
         await until(lambda: bool(ends))
         assert ends[0].code == 1002
+
+
+@POLLED
+async def test_a_reader_is_told_of_the_close_of_a_torn_connection_too(polled: bool) -> None:
+    async with handing_over(polled=polled) as (connection, _, _, ends):
+        fill(connection)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.flush)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        await connection.close(4001, "enough")
+        await until(lambda: bool(ends))
+        assert (ends[0].code, ends[0].reason) == (4001, "enough")
 
 
 @POLLED

@@ -127,6 +127,22 @@ async def test_a_peer_that_reads_nothing_is_given_up_too(autojump_clock: trio.te
         assert_gone(world, EVERY_S + LIMIT_S)
 
 
+async def test_a_peer_that_speaks_but_does_not_take_the_ping_is_given_up_because_half_of_it_may_have_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    peer = Peer(far)
+    async with watched(near) as world:
+        await trio.sleep(EVERY_S + LIMIT_S / 2)
+        await peer.say("I am here")
+        await trio.sleep(LIMIT_S / 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.heard == ["I am here"]
+        assert world.closed is not None
+        assert (world.closed.code, world.closed.reason) == (1006, "nothing was read within 1.5 s")
+        assert world.closed_at == EVERY_S + LIMIT_S
+
+
 async def test_a_peer_that_we_kept_waiting_ourselves_is_not_given_up(mock_clock: trio.testing.MockClock) -> None:
     """The event loop stood still: when it turns again the limit is over, and the answer has yet to be read."""
     near, far = trio.testing.memory_stream_pair()

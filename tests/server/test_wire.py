@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from trio_voice.server.poller import Want, polling
 from trio_voice.server.wire import READ_BYTES, Wire, WireStream, wire_of
 
 Connected = Callable[[], AbstractAsyncContextManager[tuple[Wire, trio.abc.HalfCloseableStream]]]
@@ -203,6 +205,35 @@ async def test_over_tcp_a_closed_wire_touches_no_other_socket_that_has_its_numbe
             await wire.aclose()
             one.send(b"y")
             assert other.recv(10) == b"y"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+async def test_over_tcp_who_watches_a_wire_is_woken_by_its_close_and_the_next_socket_of_that_number_is_watched_undisturbed() -> (
+    None
+):
+    woken: list[str] = []
+
+    async def watch(wire: Wire, name: str) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await wire.watch(lambda: Want.MORE)
+        woken.append(name)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as background:
+            with polling(background):
+                async with trio.open_nursery() as nursery, over_tcp() as (wire, _peer):
+                    assert wire.is_polled
+                    nursery.start_soon(watch, wire, "first")
+                    await trio.testing.wait_all_tasks_blocked()
+                    await wire.aclose()
+                    wire.interrupt()  # it is closed, and its watcher has yet to run
+                    async with over_tcp() as (other, _):  # it takes the number
+                        nursery.start_soon(watch, other, "second")
+                        await trio.testing.wait_all_tasks_blocked()
+                        assert woken == ["first"]
+                        other.interrupt()
+            background.cancel_scope.cancel()
+    assert woken == ["first", "second"]
 
 
 @KINDS

@@ -20,7 +20,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.errors import TrioVoiceError
-from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Received
+from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
 from trio_voice.server.poller import Want
 from trio_voice.server.wire import Wire
 
@@ -226,7 +226,9 @@ class Connection(MessageSocket):
         for received in self._decoder.decode(data):
             if type(received) is str or type(received) is bytes:
                 self._messages.append(received)
-            else:
+            elif isinstance(received, Ping) and self._demands and isinstance(self._demands[-1], Ping):
+                self._demands[-1] = received  # of several Pongs one is owed: a flood of Pings costs one answer a read
+            elif not isinstance(received, Pong):
                 self._demands.append(received)
 
     async def _respond_to_all(self) -> None:
@@ -297,15 +299,19 @@ class Connection(MessageSocket):
             raise self._closed() from None
 
     async def ping(self, limit_s: float) -> None:
-        """Ask for a sign of life, and wait for one up to `limit_s`; without one the connection is over. Raises SocketClosed."""
+        """Ask for a sign of life, and wait for one up to `limit_s`; without one the connection is over. Raises SocketClosed.
+
+        So it is when the peer does not take the question meanwhile, whatever it says: half of it may have left.
+        """
         before = self.heard_at
         while self._state is _State.OPEN and self.heard_at == before:
             with trio.move_on_after(limit_s) as waiting:
                 await self._ask_for_life(before)
             if trio.current_time() <= waiting.deadline + LATE_S:
                 break  # else it is us who are late, and the answer may have yet to be read
-        if self._state is _State.OPEN and self.heard_at == before:
-            self._end(_State.OVER, ABNORMAL_CLOSURE, f"no sign of life within {limit_s:g} s")
+        if self._state is _State.OPEN and (self.heard_at == before or self._torn):
+            what = "no sign of life" if self.heard_at == before else "nothing was read"
+            self._end(_State.OVER, ABNORMAL_CLOSURE, f"{what} within {limit_s:g} s")
             self._wire.interrupt()
         if self._state is not _State.OPEN:
             raise self._closed()
@@ -366,10 +372,10 @@ class Connection(MessageSocket):
         if was_open:
             self._end(_State.LEAVING, code, reason)
         self._messages.clear()
-        if self._torn:
-            return
         try:
             self._wire.interrupt()
+            if self._torn:
+                return
             while self._reading or self._writing:
                 await self._left.park()
             if was_open and not self._torn:
