@@ -117,6 +117,23 @@ def test_what_is_no_certificate_but_looks_like_one_says_so(tmp_path: Path) -> No
     assert f"the certificate in {pair.certificate} and the key in {pair.key} cannot be used" in error(pair.certificate, pair.key)
 
 
+class Vanishing(type(Path())):  # type: ignore[misc]  # - the class of a path is that of the system
+    """A file that a renewal takes away between one look at it and the next."""
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        text: str = super().read_text(encoding, errors)
+        self.unlink()
+        return text
+
+
+def test_a_file_that_goes_while_it_is_read_is_one_that_cannot_be_used_and_ends_no_server(tmp_path: Path) -> None:
+    pair = pair_in(tmp_path)
+    reason = "cannot be used (No such file or directory)"
+    assert error(Vanishing(pair.certificate), pair.key).endswith(reason)
+    pair = pair_in(tmp_path)
+    assert error(pair.certificate, Vanishing(pair.key)).endswith(reason)
+
+
 # --- renewal -----------------------------------------------------------------------------------------------------------
 
 

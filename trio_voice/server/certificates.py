@@ -130,8 +130,9 @@ class ServerCertificate:
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise ConfigError(f"{key_setting} {key}: this is not the key of the certificate in {certificate}") from None
-            reason = error.reason or str(error)
-            raise ConfigError(f"the certificate in {certificate} and the key in {key} cannot be used ({reason})") from None
+            raise _unusable(certificate, key, error.reason or str(error)) from None
+        except OSError as error:  # a renewal took one of them away since it was read
+            raise _unusable(certificate, key, error.strerror or str(error)) from None
         self.context, self.facts = context, _facts(context, certificate)
 
 
@@ -140,6 +141,10 @@ def _read(file: Path, setting: str) -> str:
         return file.read_text("ascii", "replace")
     except OSError as error:
         raise ConfigError(f"{setting} {file}: the file cannot be read ({error.strerror or error})") from None
+
+
+def _unusable(certificate: Path, key: Path, reason: str) -> ConfigError:
+    return ConfigError(f"the certificate in {certificate} and the key in {key} cannot be used ({reason})")
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
@@ -161,7 +166,7 @@ def _facts(context: ssl.SSLContext, certificate: Path) -> CertificateFacts | Non
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
         said = client.getpeercert() or {}
-    except (ssl.SSLError, ValueError):
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; so is a file that has gone since
         return None
     names = tuple(str(name[1]) for name in said.get("subjectAltName", ()))
     return CertificateFacts(
