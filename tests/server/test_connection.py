@@ -447,3 +447,23 @@ async def test_what_the_taker_raises_is_raised_where_it_was_given(polled: bool) 
                     with pytest.raises(ValueError, match="not this"):
                         await connection.hand_over(take)
             background.cancel_scope.cancel()
+
+
+@POLLED
+async def test_a_goodbye_that_came_with_the_last_message_is_not_waited_for_again(
+    polled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A carrier may close right behind its stop, on which the call ends."""
+    monkeypatch.setattr("trio_voice.server.connection.CLOSE_LIMIT_S", 1000.0)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as background:
+            with polling(background) if polled else nullcontext():
+                async with over_tcp() as (connection, peer), trio.open_nursery() as call:
+                    call.start_soon(connection.hand_over, lambda _message: call.cancel_scope.cancel())
+                    await trio.testing.wait_all_tasks_blocked()
+                    await peer.send_all(text("stop") + b"\x88\x82\0\0\0\0\x03\xe8")
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        await connection.close()
+            background.cancel_scope.cancel()

@@ -380,7 +380,8 @@ class Connection(MessageSocket):
                 await self._left.park()
             if was_open and not self._torn:
                 await self._write(self._encoder.close(code, reason))
-                await self._await_goodbye()
+                if not any(isinstance(demand, Close | FrameError) for demand in self._demands):  # else it was said already
+                    await self._await_goodbye()
             elif self._state is _State.FAILED:
                 # Closing a socket with unread data resets the connection, and the peer would not learn why.
                 await self._wire.send_eof()
