@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import socket
@@ -25,7 +26,7 @@ from trio_voice.core.events import Event, HangUpAsked
 from trio_voice.core.states import CallState, ResponseState
 from trio_voice.errors import UserError
 from trio_voice.sections import ServerSettings, VoiceEngine
-from trio_voice.serve import FLAGS, raise_file_limit, run_server, until_told
+from trio_voice.serve import FLAGS, NEW_OBJECTS, leave_alone_what_is_there, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 
@@ -248,6 +249,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
     monkeypatch.setattr(module, "run_server", run)
     monkeypatch.setattr(module, "set_up_logging", lambda *_, **__: None)
     monkeypatch.setattr(module, "raise_file_limit", lambda: None)
+    monkeypatch.setattr(module, "leave_alone_what_is_there", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "TRIO_VOICE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -359,3 +361,14 @@ async def test_r41_the_service_manager_is_told(listener: NoOneConnects, tmp_path
         await banner(tmp_path)
         assert manager.recv(1000) == b"READY=1\nSTATUS=answers calls on http://127.0.0.1:4711"
         assert manager.recv(1000) == b"STOPPING=1\nSTATUS=saying goodbye"
+
+
+def test_the_garbage_collector_passes_over_what_is_there_and_comes_less_often() -> None:
+    before = gc.get_threshold()
+    try:
+        leave_alone_what_is_there()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() == (NEW_OBJECTS, *before[1:])
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import secrets
@@ -43,6 +44,8 @@ from trio_voice.workers import Order, Wanted, Workers
 
 log = structlog.get_logger(__name__)
 
+NEW_OBJECTS = 10_000
+"""The garbage collector looks at new objects when so many more were made than freed; Python's own number is 700."""
 OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
@@ -90,6 +93,7 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
     settings = the_settings(wanted)
     set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
     raise_file_limit()
+    leave_alone_what_is_there()
     run = partial(run_server, settings) if settings.server.workers == 1 else partial(run_workers, settings, wanted)
     try:
         trio.run(partial(run, say=click.echo))
@@ -113,6 +117,15 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(ValueError, OSError):  # macOS has a second, lower limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def leave_alone_what_is_there() -> None:
+    """Have the garbage collector pass over all that was imported, and come less often: a whole collection with 200 calls took 86 ms,
+    in which nobody was heard.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 async def run_server(

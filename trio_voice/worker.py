@@ -19,7 +19,7 @@ from trio_voice.config import Settings
 from trio_voice.entrance import log_redaction
 from trio_voice.errors import UserError
 from trio_voice.logs import set_up_logging
-from trio_voice.serve import raise_file_limit, run_server, the_settings
+from trio_voice.serve import leave_alone_what_is_there, raise_file_limit, run_server, the_settings
 from trio_voice.workers import USER_ERROR, Order
 
 
@@ -31,6 +31,7 @@ def main() -> None:
         set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
         structlog.contextvars.bind_contextvars(worker=order.number)
         raise_file_limit()
+        leave_alone_what_is_there()
         trio.run(partial(work, settings, order))
     except* KeyboardInterrupt:  # it came before the server took over the signals
         pass

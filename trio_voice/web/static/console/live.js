@@ -30,7 +30,7 @@ class Live extends EventTarget {
     source.onerror = () => this.#failed(source);
   }
 
-  /** Each process of a server has calls of its own, and a page's feed comes from one of them. */
+  /** How many processes the server has; a page's feed has the calls of all. */
   tellWorkers(workers) {
     this.workers = workers;
     this.dispatchEvent(new Event("calls"));
@@ -191,7 +191,7 @@ export function livePage(main, signal) {
   main.append(el("h1", { tabindex: -1 }, "Calls"), count, empty, list, el("h2", {}, "So far"), tiles);
   const cards = new Map();
   const show = () => {
-    const share = live.workers > 1 ? ` in one of this server's ${live.workers} processes (server.workers); the others have calls of their own` : "";
+    const share = live.workers > 1 ? `, in all ${live.workers} processes of this server` : "";
     setText(count, `${live.calls.length} in progress${share}`);
     empty.hidden = live.calls.length > 0;
     for (const [id, { element }] of cards) {
