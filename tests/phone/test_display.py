@@ -90,6 +90,23 @@ def test_a_barge_in_shows_what_was_said_so_far() -> None:
     ]
 
 
+def test_a_tool_is_shown_by_its_name_with_its_arguments_and_its_result_on_a_line_each() -> None:
+    called = {"event": "ToolCalled", "name": "to_workshop", "arguments": '{"car_id":\n "b_7"}', "tool_call_id": "c1"}
+    other = {"event": "ToolCalled", "name": "hang_up", "arguments": "", "tool_call_id": "c2"}
+    lines = shown(
+        {"t": 1} | called,
+        {"t": 2} | other,
+        {"t": 3, "event": "ToolFinished", "tool_call_id": "c1", "output": "free_at " + 100 * "9"},
+        {"t": 4, "event": "ToolFinished", "tool_call_id": "c2", "output": ""},
+    )
+    assert [line[10:] for line in lines] == [
+        'model   calls the tool to_workshop {"car_id": "b_7"}',
+        "model   calls the tool hang_up",
+        f"call    the tool to_workshop returns: free_at {89 * '9'}...",
+        "call    the tool hang_up returns:",
+    ]
+
+
 def test_refusals_have_their_reasons() -> None:
     lines = shown(
         {"t": 1, "event": "SpeechStarted"},

@@ -26,6 +26,7 @@ _STYLES = {
     "timer": "yellow",
     "warning": "bold magenta",
 }
+_LONGEST_VALUE = 100
 Record = Mapping[str, Any]
 
 
@@ -66,6 +67,12 @@ def _transcribed(record: Record) -> Shown | None:
     return Shown("model", f"heard: {record['text']}") if record.get("text") else None
 
 
+def _on_one_line(value: object) -> str:
+    """A tool's arguments or result, as the model wrote or reads them, but never more than a line."""
+    text = " ".join(str(value or "").split())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
 _JOURNAL: Mapping[str, Callable[[Record], Shown | None]] = {
     "SessionReady": _says("model", "session ready"),
     "SessionLost": _says("warning", "session lost:", "reason"),
@@ -75,7 +82,6 @@ _JOURNAL: Mapping[str, Callable[[Record], Shown | None]] = {
     "CallerTranscribed": _transcribed,
     "ResponseCreated": _says("model", "response created"),
     "ResponseDone": _finished,
-    "ToolCalled": _says("model", "calls the tool", "name"),
     "ModelErred": _says("warning", "the model reports an error:", "code", "message"),
     "HangUpAsked": _says("call", "hang-up asked:", "reason"),
     "FatalErrorRaised": _says("warning", "fatal error:", "reason"),
@@ -117,6 +123,8 @@ class Display:
     _number: int = field(default=0, init=False)
     _journal_began_s: float = field(default=0.0, init=False)
     _agent_words: dict[str, str] = field(factory=dict, init=False)
+    _tools: dict[str, str] = field(factory=dict, init=False)
+    """The names of the tools that were called, by the id of the call."""
     _last_event: str = field(default="", init=False)
     _marks_played: int = field(default=0, init=False)
     _marks_flushed: int = field(default=0, init=False)
@@ -151,6 +159,10 @@ class Display:
             self._last_event = name
         if name == "ModelTranscript":
             self._agent_says(record, at_s)
+        elif name == "ToolCalled":
+            self._tool_called(record, at_s)
+        elif name == "ToolFinished":
+            self._tool_finished(record, at_s)
         elif name == "Discard" and self._last_event == "SpeechStarted":
             self._show(at_s, Shown("call", f"no barge-in: {str(record.get('reason')).replace('_', ' ')}"))
         elif (show := _JOURNAL.get(name)) and (shown := show(record)):
@@ -180,6 +192,15 @@ class Display:
             self._show(at_s, Shown("agent", words))
         else:
             self._agent_words[item_id] = self._agent_words.get(item_id, "") + words
+
+    def _tool_called(self, record: Record, at_s: float) -> None:
+        name = str(record.get("name"))
+        self._tools[str(record.get("tool_call_id"))] = name
+        self._show(at_s, Shown("model", f"calls the tool {name} {_on_one_line(record.get('arguments'))}".rstrip()))
+
+    def _tool_finished(self, record: Record, at_s: float) -> None:
+        name = self._tools.pop(str(record.get("tool_call_id")), "")
+        self._show(at_s, Shown("call", f"the tool {name} returns: {_on_one_line(record.get('output'))}".rstrip()))
 
     def _show_unfinished(self, at_s: float) -> None:
         for words in self._agent_words.values():
