@@ -26,7 +26,7 @@ run: for-run ## answer calls on http://127.0.0.1:8080 (with OPENAI_API_KEY set: 
 call: for-run ## place a test call with recorded speech; starts a server if none runs
 	@$(IN_VENV) -m trio_voice call $(ARGS)
 
-replay: for-run ## live the newest call again from its journal, or CALL=calls/...
+replay: for-run ## live the newest call again from its journal, or CALL=<its id>
 	@$(IN_VENV) -m trio_voice replay $(CALL) $(ARGS)
 
 model: for-run ## run the embedded Realtime server alone

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from tests.storage.tape import Tape, short_call
+from trio_voice.core.events import CallStarted
 from trio_voice.errors import UserError
 from trio_voice.storage import replay_command
 from trio_voice.storage.dialogue import Row, Tone, Who
@@ -109,6 +110,13 @@ def test_until_a_moment_every_command_before_it_is_due(tmp_path: Path) -> None:
     assert result.stdout.startswith("DIFFERENT")
 
 
+def test_one_of_a_kind_is_told_as_one(tmp_path: Path) -> None:
+    tape = Tape()
+    tape.feed(CallStarted("CA1"))
+    del tape.lines[2:]
+    assert run(written(tmp_path, tape), "--quiet").stdout.startswith("SAME: 1 event, 0 deadlines, 0 commands; ")
+
+
 def test_there_is_no_moment_before_the_call(tmp_path: Path) -> None:
     assert run(written(tmp_path, short_call()), "--until", "-0.5").exit_code == 2
 
@@ -192,9 +200,44 @@ def test_what_is_no_journal_is_the_users_mistake(tmp_path: Path, content: bytes,
 
 
 def test_a_journal_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.jsonl", tmp_path / "none.jsonl.gz", tmp_path):
+    for path in (tmp_path / "none.jsonl", tmp_path / "none.jsonl.gz", tmp_path, tmp_path / "20261121-165911-0aa6d81c"):
         with pytest.raises(UserError, match=r"no such journal; give the path of a call's call\.jsonl or of its folder"):
             run(path)
+
+
+def test_the_id_of_a_call_will_do(tmp_path: Path) -> None:
+    (tmp_path / "20261121-165911-0aa6d81c").mkdir()
+    written(tmp_path / "20261121-165911-0aa6d81c", short_call())
+    assert run("20261121-165911-0aa6d81c", "--calls-folder", tmp_path, "--quiet").stdout.startswith("SAME: ")
+    assert run("20261121-165911-0aa6d81c", "--calls", tmp_path, "--quiet").stdout.startswith("SAME: ")
+
+
+def test_an_id_that_no_call_has_is_the_users_mistake(tmp_path: Path) -> None:
+    for name in ("20261121-165911-ffffffff", "call.jsonl"):
+        with pytest.raises(UserError) as caught:
+            run(name, "--calls-folder", tmp_path / "calls")
+        told = f"{name}: no such journal, and no call in {tmp_path / 'calls'} has this id; trio-voice calls lists them"
+        assert str(caught.value) == told
+
+
+def test_what_is_there_comes_before_a_call_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (tmp_path / "mine", tmp_path / "calls" / "mine"):
+        folder.mkdir(parents=True)
+    written(tmp_path / "mine", short_call())
+    monkeypatch.chdir(tmp_path)
+    assert run("mine", "--quiet").exit_code == 0
+
+
+def test_the_help_promises_no_more_about_missing_lines_than_is_done(tmp_path: Path) -> None:
+    tape = short_call()
+    place = next(number for number, line in enumerate(tape.lines[50:], 50) if '"CallerAudio"' in line)
+    until = next(number for number, line in enumerate(tape.lines[place + 1 :], place + 1) if '"command"' not in line)
+    del tape.lines[place:until]
+    assert run(written(tmp_path, tape), "--quiet").exit_code == 0
+    told = " ".join(run("--help").stdout.split())
+    assert "1: different, or the journal tells that lines of it were lost" in told
+    assert "lines are missing" not in told
+    assert "an event that somebody cut out, with all that it brought about, is missed only where" in told
 
 
 def test_a_gzipped_journal_that_is_damaged_is_the_users_mistake(tmp_path: Path) -> None:

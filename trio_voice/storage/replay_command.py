@@ -43,9 +43,14 @@ _EXIT_CODES = {Verdict.SAME: 0, Verdict.DIFFERENT: 1, Verdict.UNKNOWN: 1}
 
 
 @click.command("replay")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, metavar="[CALL]", type=click.Path(path_type=Path))
 @click.option(
-    "--calls-folder", type=click.Path(path_type=Path), default=Path("calls"), show_default=True, help="Where the newest call is."
+    "--calls-folder",
+    "--calls",
+    type=click.Path(path_type=Path),
+    default=Path("calls"),
+    show_default=True,
+    help="Where the newest call, or the one with the id, is.",
 )
 @click.option("--until", "until_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop at this moment of the call.")
 @click.option(
@@ -55,12 +60,16 @@ _EXIT_CODES = {Verdict.SAME: 0, Verdict.DIFFERENT: 1, Verdict.UNKNOWN: 1}
 def replay(file: Path | None, calls_folder: Path, until_s: float | None, picture: Path | None, quiet: bool) -> None:
     """Read the journal of a call as a dialogue, and live the call again.
 
-    FILE is a call's journal (also gzipped) or its folder; left out: the newest call's. The same events at the same moments must
-    bring about the same commands; if they do not, the first difference is shown.
+    CALL is a call's id, its journal (also gzipped) or its folder; left out: the newest call. The same events at the same moments
+    must bring about the same commands; if they do not, the first difference is shown.
 
-    Exit code 0: the same. 1: different, or lines are missing in the middle. 2: FILE is no journal.
+    Exit code 0: the same. 1: different, or the journal tells that lines of it were lost, as when the disk was full; what came
+    after them cannot be judged. 2: there is no such journal.
+
+    Events are what is replayed, so an event that somebody cut out, with all that it brought about, is missed only where something
+    else depended on it.
     """
-    file = file or newest_call(calls_folder)
+    file = named_call(file, calls_folder) if file else newest_call(calls_folder)
     path = file / JOURNAL if file.is_dir() else file
     if picture is not None and picture.suffix not in PICTURES:
         raise UserError(f"--timeline {picture}: a picture ends in {', '.join(PICTURES)}")
@@ -85,6 +94,16 @@ def newest_call(calls_folder: Path) -> Path:
     if not journals:
         raise UserError(f"{calls_folder}: no call was recorded there; place one with make call, or name a journal")
     return max(journals, key=journals.__getitem__)
+
+
+def named_call(name: Path, calls_folder: Path) -> Path:
+    """Find what a user named: a path that is there, or else the call with this id. Raises UserError when it is neither."""
+    if name.exists() or len(name.parts) != 1:
+        return name
+    call = calls_folder / name
+    if name.suffix or not call.is_dir():
+        raise UserError(f"{name}: no such journal, and no call in {calls_folder} has this id; trio-voice calls lists them")
+    return call
 
 
 def _live(journal: JournalReader, screen: Screen | None, until_s: float | None) -> Replayed:
@@ -185,7 +204,7 @@ class Screen:
     def verdict(self, replayed: Replayed, took_s: float, *, cut: bool) -> None:
         """Show what the replay found."""
         lived = (
-            f"{replayed.events} events, {replayed.timers} deadlines, {replayed.commands} commands; "
+            f"{_count(replayed.events, 'event')}, {_count(replayed.timers, 'deadline')}, {_count(replayed.commands, 'command')}; "
             f"{replayed.last_t:.2f} s of the call in {took_s:.2f} s"
         )
         match replayed:
@@ -207,3 +226,7 @@ class Screen:
 
     def _line(self, text: Text) -> None:
         self.console.print(text, soft_wrap=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
