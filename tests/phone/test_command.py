@@ -64,6 +64,8 @@ class Town:
     """Media streams need the call token."""
     posted: list[bytes] = field(factory=list)
     """Paths of what was posted."""
+    refused: list[str] = field(factory=list)
+    """Paths of the streams that were refused for want of a token."""
     calls: list[FakeServer] = field(factory=list)
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
@@ -93,6 +95,7 @@ class Town:
                 await request.reject(503, body=b"full\n")
                 return
             if self.guarded and request.path != "/media/twilio/abc":
+                self.refused.append(request.path)
                 await request.reject(403, body=b"no token\n")
                 return
             server = FakeServer(await request.accept())
@@ -181,6 +184,7 @@ async def test_r40_a_guarded_server_is_asked_for_a_call_token(
     await task.run()
     assert _conclude(task) == 0
     assert town.posted == [b"/api/v1/call-tokens"]
+    assert town.refused == []
     assert screen.getvalue().count("Calling ") == 1
 
 

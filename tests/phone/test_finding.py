@@ -216,3 +216,19 @@ async def test_r40_a_guarded_server_gives_its_user_a_call_token(
     else:
         assert await finding.media_url_with_token(server) == url
     assert asked == [("http://h:1", "/api/v1/call-tokens", {"Authorization": "Bearer t0k"})]
+
+
+@pytest.mark.parametrize(
+    ("media_url", "token", "gives"),
+    [
+        ("ws://h:1/media/twilio", "t0k", True),
+        ("ws://h:1/media/twilio/", "t0k", True),
+        ("ws://h:1/media/twilio", None, False),
+        ("ws://h:1/media/twilio/a-token-that-was-typed", "t0k", False),
+        ("ws://h:1/media/other", "t0k", False),
+    ],
+)
+def test_a_call_token_is_for_the_plain_media_url_of_a_server_that_runs_here(
+    media_url: str, token: str | None, gives: bool
+) -> None:
+    assert Server(media_url, "http://h:1", token).gives_tokens == gives

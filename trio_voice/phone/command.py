@@ -16,7 +16,7 @@ import trio
 from attrs import define, evolve, field
 
 from trio_voice.errors import UserError
-from trio_voice.phone.caller import CallRefusedError, Headers, PhoneCall
+from trio_voice.phone.caller import Headers, PhoneCall
 from trio_voice.phone.carrier import Identity
 from trio_voice.phone.conversation import (
     conversation,
@@ -28,7 +28,7 @@ from trio_voice.phone.conversation import (
 )
 from trio_voice.phone.display import Display
 from trio_voice.phone.feed import UnreachableError, call_events
-from trio_voice.phone.finding import FORBIDDEN, Server, find_server, media_url_with_token, server_at, started_server
+from trio_voice.phone.finding import Server, find_server, media_url_with_token, server_at, started_server
 from trio_voice.phone.results import summary, write_results
 from trio_voice.phone.scenario import Scenario
 from trio_voice.phone.speech import SpeechUnavailableError, get_prompts, speech_folder
@@ -171,12 +171,7 @@ class _Errand:
             await self._ring(server, self.carrier)
         else:
             self.display.say(f"Calling {server.media_url}")
-            try:
-                await self._call(server, server.media_url)
-            except CallRefusedError as refused:
-                if refused.status != FORBIDDEN or server.token is None:
-                    raise
-                await self._call(server, await media_url_with_token(server))
+            await self._call(server, await media_url_with_token(server) if server.gives_tokens else server.media_url)
         if server.calls_folder is not None and _call_id(self.journal) is not None:
             await _closed_journal(self.folder / "call.jsonl")
 

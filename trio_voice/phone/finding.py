@@ -26,7 +26,6 @@ STOP_LIMIT_S = 10.0
 _LOOK_EVERY_S = 0.1
 _OK = 200
 _CREATED = 201
-FORBIDDEN = 403
 _THIS_MACHINE = ("localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, not bound
 
 
@@ -39,6 +38,11 @@ class Server:
     token: str | None = field(default=None, repr=False)
     calls_folder: Path | None = None
     pid: int | None = None
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether a call may ask for a call token first. A media URL with more in its path than the dialect is taken as typed."""
+        return self.token is not None and urlsplit(self.media_url).path.rstrip("/") == MEDIA_PATH
 
 
 async def find_server(calls_folder: Path) -> Server | None:
@@ -78,7 +82,10 @@ def _place(url: str) -> tuple[str, int]:
 
 
 async def media_url_with_token(server: Server) -> str:
-    """Ask the server, with its own token, for a call token; the media URL that it opens. Raises UserError."""
+    """Ask the server, with its own token, for a call token; the media URL that it opens. Raises UserError.
+
+    Asked before the stream is opened: a stream without its token would be refused by a guarded server, which warns of it.
+    """
     try:
         answer = await post(server.url, "/api/v1/call-tokens", b"", {"Authorization": f"Bearer {server.token}"})
         if answer.status == _CREATED:
