@@ -36,6 +36,7 @@ from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, Mess
 URL = "wss://model.example/v1/realtime?model=test"
 SETTINGS = SessionSettings(instructions="Be brief.", model="test", voice="marin")
 CREATE = CreateResponse(1, 1, Purpose.TURN)
+KEY_HINT = "the model refuses the key: set the right one (OPENAI_API_KEY, TRIO_VOICE_MODEL_API_KEY or model.api_key_file)"
 Message = dict[str, Any]
 
 
@@ -227,6 +228,37 @@ async def test_a_wrong_key_is_an_error_and_a_close_and_no_retry_can_mend_it(auto
         await world.send(type="error", event_id="e", error=error)
         await world.far.close(1000, "")
         assert not (await lost_with(world)).retryable
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason", "told"),
+    [
+        (None, 3000, "invalid_request_error.invalid_api_key", 1),
+        ("invalid_api_key", 1000, "", 1),
+        (None, 3000, "invalid_request_error.invalid_model", 0),
+        ("server_error", 1006, "", 0),
+    ],
+)
+async def test_whose_key_is_refused_is_told_once_where_it_is_set(
+    autojump_clock: trio.testing.MockClock, error: str | None, code: int, reason: str, told: int
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with opened() as world:
+            if error is not None:
+                await world.send(type="error", event_id="e", error={"type": "x", "code": error, "message": "No."})
+            await world.far.close(code, reason)
+            await lost_with(world)
+    assert [line["hint"] for line in logs if "hint" in line] == [KEY_HINT] * told
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, 1), (403, 0), (None, 0)])
+async def test_a_key_that_a_gateway_refuses_is_told_too(
+    autojump_clock: trio.testing.MockClock, status: int | None, told: int
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with opened(failure=ConnectFailed("cannot connect", status=status)) as world:
+            await lost_with(world)
+    assert [line["hint"] for line in logs if "hint" in line] == [KEY_HINT] * told
 
 
 # --- serving -----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ async def watched(*answers: str | None, for_s: float) -> tuple[str | None, list[
     return watch.problem, [f"{line['log_level']}: {line['event']}" for line in logs]
 
 
-WARNED = "warning: the model cannot be reached: callers will hear an apology"
+WARNED = "warning: the model cannot be reached: callers will hear an apology; check model.url and the network"
 
 
 async def test_a_model_that_takes_connections_is_no_news(autojump_clock: trio.testing.MockClock) -> None:

@@ -58,6 +58,8 @@ LOGGED_CHARACTERS = 160
 MUST_MATCH = ("session.audio.input.format", "session.audio.output.format", "session.audio.input.turn_detection")
 """Settings without which a call would be noise, or out of our hands. Other differences are logged."""
 _VOICE = "session.audio.output.voice"
+_WRONG_KEY, _UNAUTHORIZED = "invalid_api_key", 401
+_ABOUT_THE_KEY = "the model refuses the key: set the right one (OPENAI_API_KEY, TRIO_VOICE_MODEL_API_KEY or model.api_key_file)"
 _AWAITED = {SessionCreated: "session.created", SessionUpdated: "session.updated"}
 Agreed = TypeVar("Agreed", SessionCreated, SessionUpdated)
 Feed = Callable[[Event], None]
@@ -122,6 +124,7 @@ class ModelSession:
     _closing: bool = field(default=False, init=False)
     _is_retry: bool = field(default=False, init=False)
     _last_error_code: str | None = field(default=None, init=False)
+    _key_refused: bool = field(default=False, init=False)
     _update: _Update | None = field(default=None, init=False)
     _unsent_audio: bytes = field(default=b"", init=False)
     """Of the caller's: not enough for a message yet."""
@@ -189,6 +192,7 @@ class ModelSession:
             try:
                 await self._serve()
             except ConnectFailed as failure:
+                self._key_refused = failure.status == _UNAUTHORIZED
                 self._end(SessionLost(self.number, str(failure), retryable=upgrade_is_retryable(failure.status)))
 
     async def _serve(self) -> None:
@@ -301,6 +305,7 @@ class ModelSession:
         if isinstance(error, RemoteProtocolError):
             return SessionLost(self.number, f"the model broke its protocol: {error}")
         retryable = close_is_retryable(error.code, error.reason, self._last_error_code)
+        self._key_refused = _WRONG_KEY in (self._last_error_code, *error.reason.split("."))
         if error.code == ABNORMAL_CLOSURE and error.reason:  # it is we who found that out
             return SessionLost(self.number, f"the connection to the model broke: {error.reason}", retryable)
         return SessionLost(self.number, f"closed by the model ({error.code} {error.reason}".rstrip() + ")", retryable)
@@ -315,7 +320,9 @@ class ModelSession:
         if not self._closing:
             is_news = not (self._is_retry and lost.retryable)  # of a row of attempts the first
             reason = lost.reason if len(lost.reason) <= LOGGED_CHARACTERS else f"{lost.reason[:LOGGED_CHARACTERS]}..."
-            log.log(logging.WARNING if is_news else logging.INFO, "model session lost", reason=reason, retry=lost.retryable)
+            hint = {"hint": _ABOUT_THE_KEY} if self._key_refused else {}
+            level = logging.WARNING if is_news else logging.INFO
+            log.log(level, "model session lost", reason=reason, retry=lost.retryable, **hint)
         self._tell(lost)
 
     def _tell(self, event: Event) -> None:

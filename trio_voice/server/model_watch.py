@@ -39,7 +39,8 @@ class ModelWatch:
         while True:
             before, self.problem = self.problem, await self._look()
             if self.problem is not None and before is None:
-                log.warning("the model cannot be reached: callers will hear an apology", reason=self.problem)
+                warning = "the model cannot be reached: callers will hear an apology; check model.url and the network"
+                log.warning(warning, reason=self.problem)
             elif self.problem is None and before is not None:
                 log.info("the model can be reached again")
             await trio.sleep(self.every_s)
