@@ -105,7 +105,7 @@ def test_words_of_the_agent_begin_where_they_are_heard() -> None:
         {"t": 1.4, "event": "ModelTranscript", "item_id": "j", "text": "bye."},
         {"t": 9.0, "event": "ModelTranscript", "item_id": "k", "text": "Nobody heard this."},
     )
-    assert read.agent_texts == [Text(1.0, "Good morning."), Text(3.0, "Good bye."), Text(9.0, "Nobody heard this.")]
+    assert read.agent_texts == [Text(1.0, "Good morning."), Text(3.0, "Good bye."), Text(9.0, "Nobody heard this.", unheard=True)]
     assert read.playing == [(1.0, 4.0)]
 
 
@@ -162,6 +162,46 @@ def test_a_reply_that_waited_behind_the_one_that_was_cut_was_not_heard_at_all() 
     )
     assert read.unheard == [(2.0, 3.0), (3.0, 5.0)]
     assert read.agent_texts == [Text(3.0, "later", unheard=True)]
+
+
+def test_words_whose_item_was_deleted_before_any_of_it_was_played_were_not_heard() -> None:
+    read = lanes(
+        {"t": 1.0, "event": "ResponseCreated", "response_id": "r1"},
+        {"t": 1.1, "event": "ItemAdded", "response_id": "r1", "item_id": "i"},
+        {"t": 1.2, "event": "ModelTranscript", "item_id": "i", "text": "This is billing.", "final": True},
+        {"t": 1.3, "event": "ResponseDone", "response_id": "r1", "status": "completed"},
+        {"t": 1.3, "command": "DeleteItem", "item_id": "i"},
+    )
+    assert read.agent_texts == [Text(1.2, "This is billing.", unheard=True)]
+    assert read.responses == [Response("the model's own", None, "r1", None, 1.0, 1.3, "completed", unheard=True)]
+
+
+def test_a_response_is_heard_if_one_of_its_items_was() -> None:
+    def items(response: str, *item_ids: str) -> list[dict[str, Any]]:
+        added = [{"t": 1.0, "event": "ItemAdded", "response_id": response, "item_id": item_id} for item_id in item_ids]
+        return [{"t": 1.0, "event": "ResponseCreated", "response_id": response}, *added]
+
+    read = lanes(
+        *items("partly", "i", "j"),
+        *items("queued", "k"),
+        *items("kept", "l"),
+        *({"t": 1.0, "command": "PlayAudio", "item_id": item_id, "audio": audio(1000)} for item_id in "ijk"),
+        {"t": 1.5, "command": "ClearPlayback"},
+        *({"t": 1.5, "command": "DeleteItem", "item_id": item_id} for item_id in "jk"),
+    )
+    assert [response.unheard for response in read.responses] == [False, True, False]
+
+
+def test_an_apology_at_the_very_moment_of_the_cut_is_not_marked_as_unheard() -> None:
+    read = lanes(
+        {"t": 1.0, "command": "PlayAudio", "item_id": "i", "audio": audio(2000)},
+        {"t": 1.0, "command": "PlayAudio", "item_id": "j", "audio": audio(2000)},
+        {"t": 2.0, "event": "SessionLost", "reason": "gone"},
+        {"t": 2.0, "command": "ClearPlayback"},
+        {"t": 2.0, "command": "PlayAudio", "item_id": "apology", "audio": audio(2500)},
+    )
+    assert read.unheard == []
+    assert read.playing == [(1.0, 4.5)]
 
 
 def test_deadlines_that_pass_in_every_call_are_left_out() -> None:

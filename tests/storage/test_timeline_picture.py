@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from trio_voice.storage.timeline_lanes import Lanes, Mark, Point, Response, Text, Tone, Turn
@@ -148,3 +149,15 @@ def test_what_was_not_heard_is_grey_and_in_the_legend() -> None:
     bar = axes.collections[-1]
     assert [tuple(bar.get_paths()[0].get_extents().intervalx)] == [(1.0, 2.0)]
     assert "not heard" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_completed_response_of_which_nothing_was_heard_is_grey_like_everything_unheard() -> None:
+    def colours(*, unheard: bool) -> set[str]:
+        response = Response("turn", 1, "r", None, 1.0, 4.0, "completed", unheard=unheard)
+        (axes,) = picture(Lanes({}, 8.0, responses=[response])).axes
+        faces = [to_hex(face).upper() for bar in axes.collections for face in np.atleast_2d(bar.get_facecolor())]
+        return {str(text.get_color()) for text in axes.texts} | set(faces)
+
+    assert {"#009E73", "white"} <= colours(unheard=False)
+    assert {"#C8C8C8", "#222222"} <= colours(unheard=True)
+    assert not {"#009E73", "white"} & colours(unheard=True)

@@ -78,6 +78,8 @@ class Response:
     created_s: float | None = None
     done_s: float | None = None
     status: str | None = None
+    unheard: bool = False
+    """Something of it was taken out of the conversation, and nothing of it was heard."""
 
     @property
     def began_s(self) -> float:
@@ -128,6 +130,12 @@ class _Reader:
     _heard_from: dict[str, float] = field(factory=dict, init=False)
     _would_end: dict[str, float] = field(factory=dict, init=False)
     _cut_at: dict[str, float] = field(factory=dict, init=False)
+    _replaced_at: dict[str, float] = field(factory=dict, init=False)
+    """When something else was heard in the place of what was cut."""
+    _cleared: bool = field(default=False, init=False)
+    _items: dict[str, set[str]] = field(factory=dict, init=False)
+    """The items of each response."""
+    _deleted: set[str] = field(factory=set, init=False)
     _told_at: dict[str, float] = field(factory=dict, init=False)
     _agent_parts: dict[str, str] = field(factory=dict, init=False)
     _agent_whole: set[str] = field(factory=set, init=False)
@@ -158,7 +166,11 @@ class _Reader:
         for item_id, text in self._agent_parts.items():
             if text.strip():
                 lanes.agent_texts += self._heard_and_not(item_id, text.split())
-        lanes.unheard = [(cut_s, self._unheard_until(item_id, cut_s)) for item_id, cut_s in self._cut_at.items()]
+        spans = [(cut_s, self._unheard_until(item_id)) for item_id, cut_s in self._cut_at.items()]
+        lanes.unheard = [(begin_s, end_s) for begin_s, end_s in spans if begin_s < end_s]
+        for response in lanes.responses:
+            items = self._items.get(response.response_id or "", set())
+            response.unheard = bool(items & self._deleted) and not any(map(self._was_heard, items))
         lanes.caller_texts = sorted(self._caller_words.values(), key=lambda text: text.at_s)
         lanes.agent_texts.sort(key=lambda text: text.at_s)
         lanes.responses.sort(key=lambda response: response.began_s)
@@ -166,7 +178,9 @@ class _Reader:
 
     def _heard_and_not(self, item_id: str, words: list[str]) -> list[Text]:
         """Tell what was heard of a text from what was not, by the share of its time."""
-        began_s = self._heard_from.get(item_id, self._told_at[item_id])
+        began_s = self._heard_from.get(item_id)
+        if began_s is None:  # it was never handed to the carrier
+            return [Text(self._told_at[item_id], " ".join(words), unheard=True)]
         cut_s = self._cut_at.get(item_id)
         if cut_s is None:
             return [Text(began_s, " ".join(words))]
@@ -174,9 +188,14 @@ class _Reader:
         parts = [Text(began_s, " ".join(words[:heard])), Text(cut_s, " ".join(words[heard:]), unheard=True)]
         return [part for part in parts if part.text]
 
-    def _unheard_until(self, item_id: str, cut_s: float) -> float:
+    def _unheard_until(self, item_id: str) -> float:
         """Up to where its end would have been, or something else is heard instead."""
-        return min([self._would_end[item_id], *(begin_s for begin_s, _ in self.lanes.playing if begin_s > cut_s)])
+        end_s = self._would_end[item_id]
+        return min(end_s, self._replaced_at.get(item_id, end_s))
+
+    def _was_heard(self, item_id: str) -> bool:
+        began_s = self._heard_from.get(item_id)
+        return began_s is not None and self._cut_at.get(item_id) != began_s
 
     def _cut_off(self) -> None:
         """What was still to be heard now never will be."""
@@ -219,6 +238,9 @@ class _Reader:
         elif item_id not in self._agent_whole:
             self._agent_parts[item_id] = self._agent_parts.get(item_id, "") + text
 
+    def item_added(self, record: Fields) -> None:
+        self._items.setdefault(str(record.get("response_id")), set()).add(str(record.get("item_id")))
+
     def created(self, record: Fields) -> None:
         request, response_id = record.get("request"), str(record.get("response_id"))
         for response in self.lanes.responses:
@@ -251,7 +273,8 @@ class _Reader:
         audio = record.get("audio")
         size = audio.get("bytes", 0) if isinstance(audio, dict) else 0
         playing = self.lanes.playing
-        if playing and playing[-1][1] >= self._now:
+        goes_on = bool(playing) and playing[-1][1] >= self._now
+        if goes_on:
             begin = playing[-1][1]
             playing[-1] = (playing[-1][0], begin + size / BYTES_PER_S)
         else:
@@ -261,6 +284,11 @@ class _Reader:
         self._heard_from.setdefault(item_id, begin)
         self._would_end[item_id] = begin + size / BYTES_PER_S
         self._cut_at.pop(item_id, None)  # it goes on after all
+        self._replaced_at.pop(item_id, None)
+        if self._cleared or not goes_on:
+            self._cleared = False
+            for cut_item in self._cut_at:
+                self._replaced_at.setdefault(cut_item, begin)
 
     def hung_up(self, record: Fields) -> None:
         self._cut_off()
@@ -268,6 +296,7 @@ class _Reader:
 
     def clear(self, _record: Fields) -> None:
         self._cut_off()
+        self._cleared = True
         playing = self.lanes.playing
         if playing and playing[-1][1] > self._now:
             playing[-1] = (playing[-1][0], self._now)
@@ -275,6 +304,10 @@ class _Reader:
             self.lanes.barge_ins_s.append(self._now)
             self.point(self.lanes.decisions, "barge-in", Tone.CUT)
         self.point(self.lanes.decisions, "clear", Tone.CUT)
+
+    def delete(self, record: Fields) -> None:
+        self._deleted.add(str(record.get("item_id")))
+        self.point(self.lanes.decisions, "delete unheard item", Tone.CUT)
 
     def discard(self, record: Fields) -> None:
         if self._event == "SpeechStarted":
@@ -316,6 +349,7 @@ _EVENTS: Mapping[str, _Taker] = {
     "TurnCommitted": _Reader.committed,
     "CallerTranscribed": _Reader.caller_transcribed,
     "ModelTranscript": _Reader.agent_transcript,
+    "ItemAdded": _Reader.item_added,
     "ResponseCreated": _Reader.created,
     "ResponseDone": _Reader.done,
     "ModelErred": _Reader.erred,
@@ -334,7 +368,7 @@ _COMMANDS: Mapping[str, _Taker] = {
     "ClearPlayback": _Reader.clear,
     "CancelResponse": _cut("cancel"),
     "TruncateItem": _cut("truncate at", "heard_ms", " ms"),
-    "DeleteItem": _cut("delete unheard item"),
+    "DeleteItem": _Reader.delete,
     "Discard": _Reader.discard,
     "Refuse": _Reader.refuse,
     "SendMark": _Reader.mark,

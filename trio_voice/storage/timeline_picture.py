@@ -243,7 +243,8 @@ class _Row:
                 until_s = done_s if response.created_s is None else response.created_s
                 self.bars(lane, [(response.requested_s, until_s)], _GREY, height=0.7, hatched=True)
             if response.created_s is not None:
-                self.bars(lane, [(response.created_s, done_s)], _STATUS.get(response.status, _GREY), height=0.7)
+                colour = _PALE if _in_vain(response) else _STATUS.get(response.status, _GREY)
+                self.bars(lane, [(response.created_s, done_s)], colour, height=0.7)
             if self.holds(response.began_s):
                 later = responses[number + 1].began_s if number + 1 < len(responses) else math.inf
                 self._name(lane, response, done_s, later)
@@ -254,7 +255,8 @@ class _Row:
         width_s, gap_s = self.seconds_of(name, _LABEL_FONT), _GAP_PX / 2 / self.pixels_a_second
         inside_from = response.began_s if response.created_s is None else response.created_s
         if done_s - inside_from > width_s + 2 * gap_s and inside_from + width_s < self.end_s:
-            self._text(inside_from + gap_s, lane.middle, name, "white" if response.created_s else _INK, _LABEL_FONT)
+            on_colour = response.created_s is not None and not _in_vain(response)
+            self._text(inside_from + gap_s, lane.middle, name, "white" if on_colour else _INK, _LABEL_FONT)
         elif min(later_s, self.end_s) - done_s > width_s + 2 * gap_s:
             self._text(done_s + gap_s, lane.middle, name, _INK, _LABEL_FONT)
 
@@ -314,6 +316,11 @@ class _Row:
         self.axes.text(
             at_s, y, text, color=colour, fontproperties=font, va="center", ha="left", parse_math=False, clip_on=False, bbox=box
         )
+
+
+def _in_vain(response: Response) -> bool:
+    """The model completed it, but nobody heard it."""
+    return response.unheard and response.status == "completed"
 
 
 def _near(points: Iterable[Point]) -> Iterator[list[Point]]:
