@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from tests.server.certificate_files import HOST, pair_in
 from trio_voice.agent_file import load_agent
-from trio_voice.banner import addresses, banner
+from trio_voice.banner import addresses, banner, call_command
 from trio_voice.config import Settings, load_settings
 from trio_voice.sections import ServerSettings
 from trio_voice.web.start_page import About
@@ -81,8 +82,9 @@ def test_a_certificate_that_is_no_good_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_the_test_call_that_it_tells_of_finds_this_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = tmp_path / "my calls"
-    told = banner(settings(elsewhere), about(()), "http://127.0.0.1:8080", "a token", [])
-    assert f"""make call ARGS="--calls-folder '{elsewhere}'". Ctrl-C""" in told
     monkeypatch.chdir(tmp_path)
-    assert "terminal: make call. Ctrl-C" in banner(settings(Path("calls")), about(()), "http://127.0.0.1:8080", "a token", [])
+    assert call_command(tmp_path / "calls") == "make call"
+    assert call_command(tmp_path / "my calls") == f"""make call ARGS="--calls-folder '{tmp_path}/my calls'\""""
+    given = evolve(about(()), call_command=call_command(Path("/srv/calls")))
+    told = banner(settings(tmp_path), given, "http://127.0.0.1:8080", "a token", [])
+    assert """terminal: make call ARGS="--calls-folder /srv/calls". Ctrl-C""" in told

@@ -48,12 +48,14 @@ def test_a_second_server_leaves_the_first_ones_file_alone_and_says_what_happens(
     with run_file(tmp_path, url="http://127.0.0.1:8080", token="first", tell=no_hint) as path:
         assert path is not None
         before = path.read_text("utf-8")
-        with run_file(tmp_path, url="http://127.0.0.1:8081", token="second", tell=hints.append) as none:
+        with run_file(
+            tmp_path, url="http://127.0.0.1:8081", token="second", tell=hints.append, call_command="make it call"
+        ) as none:
             assert none is None
         assert path.read_text("utf-8") == before
     (hint,) = hints
     assert hint == (
-        f"Another server (http://127.0.0.1:8080) runs with the calls folder {tmp_path}: make call reaches that one. "
+        f"Another server (http://127.0.0.1:8080) runs with the calls folder {tmp_path}: make it call reaches that one. "
         'To call this one: make call ARGS="--url http://127.0.0.1:8081"; or give it a folder of its own with --calls.'
     )
     with run_file(tmp_path, url="u", token="third", tell=no_hint) as path:

@@ -193,7 +193,7 @@ async def test_the_banner_says_where_everything_is(listener: NoOneConnects, tmp_
         "/healthz",
         "ws://127.0.0.1:",
         "/media/twilio",
-        "make call",
+        f'make call ARGS="--calls-folder {tmp_path}/calls"',
         "Ctrl-C",
     ):
         assert said in text

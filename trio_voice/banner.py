@@ -25,6 +25,13 @@ def addresses(server: ServerSettings, port: int) -> tuple[str, tuple[str, ...]]:
     return own_url, tuple(f"ws{public.removeprefix('http')}{MEDIA_PATH}{name}" for name in DIALECTS)
 
 
+def call_command(calls_folder: Path) -> str:
+    """What places a call here: it finds the server, and the token, by the calls folder."""
+    if calls_folder == Path.cwd() / ServerSettings().calls_folder:
+        return "make call"
+    return f'make call ARGS="--calls-folder {shlex.quote(str(calls_folder))}"'
+
+
 def banner(settings: Settings, about: About, own_url: str, token: str, voice: Sequence[str], *, workers: int = 1) -> str:
     """Everything that a person needs to know of a server that has just begun to answer calls."""
     lines = [
@@ -48,17 +55,9 @@ def banner(settings: Settings, about: About, own_url: str, token: str, voice: Se
             f"trio-voice {about.version}: {about.agent} is ready for calls.",
             *(f"  {name:<9} {text}" for name, text in lines),
             *(f"  WARNING   {sentence}." for sentence in (*warnings(settings), *_about_the_certificate(settings))),
-            f"Place a test call from another terminal: {_call_in_words(settings, about)}. Ctrl-C ends the server.",
+            f"Place a test call from another terminal: {about.call_command}. Ctrl-C ends the server.",
         ]
     )
-
-
-def _call_in_words(settings: Settings, about: About) -> str:
-    """What places a call here: it finds the server, and the token, by the calls folder."""
-    folder = settings.server.calls_folder
-    if folder == Path.cwd() / ServerSettings().calls_folder:
-        return about.call_command
-    return f'{about.call_command} ARGS="--calls-folder {shlex.quote(str(folder))}"'
 
 
 def _about_the_certificate(settings: Settings) -> Iterator[str]:

@@ -16,15 +16,17 @@ NAME = "server.json"
 
 
 @contextmanager
-def run_file(calls_folder: Path, *, url: str, token: str, tell: Callable[[str], None]) -> Iterator[Path | None]:
+def run_file(
+    calls_folder: Path, *, url: str, token: str, tell: Callable[[str], None], call_command: str = "make call"
+) -> Iterator[Path | None]:
     """Have `server.json` in the calls folder, readable by this user alone, for the time of the block.
 
-    While another server that runs has its own there, that is left alone: `tell` is told so, and there is no path. Raises
-    UserError when the folder cannot be written.
+    While another server that runs has its own there, that is left alone: `tell` is told so, and what `call_command` reaches;
+    there is no path. Raises UserError when the folder cannot be written.
     """
     with _only_one(calls_folder) as is_only:
         if not is_only:
-            tell(_second(calls_folder, url))
+            tell(_second(calls_folder, url, call_command))
             yield None
             return
         path = calls_folder / NAME
@@ -58,13 +60,13 @@ def _only_one(calls_folder: Path) -> Iterator[bool]:
         os.close(folder)
 
 
-def _second(calls_folder: Path, url: str) -> str:
+def _second(calls_folder: Path, url: str, call_command: str) -> str:
     try:
         other = str(json.loads((calls_folder / NAME).read_text(encoding="utf-8"))["url"])
     except (OSError, ValueError, KeyError, TypeError):
         other = "its address is not known"
     return (
-        f"Another server ({other}) runs with the calls folder {calls_folder}: make call reaches that one. "
+        f"Another server ({other}) runs with the calls folder {calls_folder}: {call_command} reaches that one. "
         f'To call this one: make call ARGS="--url {url}"; or give it a folder of its own with --calls.'
     )
 

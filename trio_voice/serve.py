@@ -21,7 +21,7 @@ from attrs import define
 
 from trio_voice.agent_file import load_agent
 from trio_voice.assembly import Ground, assemble
-from trio_voice.banner import addresses, banner
+from trio_voice.banner import addresses, banner, call_command
 from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.embedded_model import start_embedded_model
@@ -186,7 +186,8 @@ async def run_server(
             async with trio.open_nursery() as doors:
                 await doors.start(door)
                 hints: list[str] = []
-                with nullcontext() if order is not None else run_file(calls_folder, url=own_url, token=token, tell=hints.append):
+                found = partial(run_file, url=own_url, token=token, tell=hints.append, call_command=about.call_command)
+                with nullcontext() if order is not None else found(calls_folder):
                     say("\n".join([banner(settings, about, own_url, token, voice), *hints]))
                     manager.ready(f"answers calls on {own_url}")
                     await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
@@ -219,9 +220,10 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
             nursery.start_soon(manager.keep_alive)
             async with trio.open_nursery() as running:
                 await running.start(workers.run, _Telling(signals, manager))
-                stack.enter_context(run_file(server.calls_folder, url=own_url, token=token, tell=hints.append))
+                about = _about(settings, media_urls)
+                found = partial(run_file, url=own_url, token=token, tell=hints.append, call_command=about.call_command)
+                stack.enter_context(found(server.calls_folder))
                 if not workers.told_to_end:
-                    about = _about(settings, media_urls)
                     say("\n".join([banner(settings, about, own_url, token, voice, workers=server.workers), *hints]))
                     manager.ready(f"answers calls on {own_url} with {server.workers} workers")
             nursery.cancel_scope.cancel()
@@ -249,7 +251,13 @@ def the_token(settings: Settings) -> str:
 
 
 def _about(settings: Settings, media_urls: tuple[str, ...]) -> About:
-    return About(version=version("trio-voice"), agent=settings.agent.name, model=model_in_words(settings), media_urls=media_urls)
+    return About(
+        version=version("trio-voice"),
+        agent=settings.agent.name,
+        model=model_in_words(settings),
+        media_urls=media_urls,
+        call_command=call_command(settings.server.calls_folder),
+    )
 
 
 async def until_told(

@@ -20,10 +20,10 @@ ABOUT = About(version="1.2.3", agent="receptionist", model="the embedded model",
 TOKEN = {"Authorization": "Bearer the-token"}
 
 
-def app_with(directory: CallDirectory | None = None, draining: trio.Event | None = None) -> ASGIApp:
+def app_with(directory: CallDirectory | None = None, draining: trio.Event | None = None, about: About = ABOUT) -> ASGIApp:
     return create_app(
         Dependencies(
-            about=ABOUT,
+            about=about,
             directory=CallDirectory() if directory is None else directory,
             token="the-token",
             draining=trio.Event() if draining is None else draining,

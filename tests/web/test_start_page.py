@@ -12,6 +12,8 @@ from tests.web.asgi_client import get
 from tests.web.test_app import ABOUT, app_with
 from trio_voice.web.start_page import asset, start_page
 
+ELSEWHERE = 'make call ARGS="--calls-folder /srv/calls"'
+
 
 class Tags(HTMLParser):
     """Checks that every element is closed in order, and collects what the page loads."""
@@ -43,6 +45,20 @@ async def test_the_page_tells_what_runs_here() -> None:
     for said in ("1.2.3", "receptionist", "the embedded model", "ws://127.0.0.1:8080/media/twilio", "make call"):
         assert said in text
     assert "$" not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "client", "says"),
+    [
+        ("make call", "192.0.2.7", "make call"),
+        (ELSEWHERE, "127.0.0.1", "make call ARGS=&quot;--calls-folder /srv/calls&quot;"),
+        (ELSEWHERE, "192.0.2.7", "make call ARGS=&quot;--calls-folder FOLDER&quot;"),
+    ],
+)
+async def test_the_test_call_is_the_banners_and_the_world_is_not_told_of_folders(command: str, client: str, says: str) -> None:
+    app = app_with(about=evolve(ABOUT, call_command=command))
+    text = (await get(app, "/", {"host": "127.0.0.1:8080"}, client=client)).body.decode()
+    assert f"<code>{says}</code>" in text
 
 
 @pytest.mark.parametrize(

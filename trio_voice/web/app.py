@@ -27,7 +27,7 @@ from trio_voice.web.answers import API_PATH, error_answer
 from trio_voice.web.answers import json_answer as _json
 from trio_voice.web.call_tokens import CallTokensApi
 from trio_voice.web.calls_api import CallsApi
-from trio_voice.web.console import Console, ConsolePlan
+from trio_voice.web.console import Console, ConsolePlan, is_from_here
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.openapi import document
 from trio_voice.web.operations import Operations
@@ -170,7 +170,13 @@ class _Pages:
         if console is not None:
             return console
         why_not = _why_not_ready(self._on)
-        return start_page(self._on.about, calls=len(self._on.directory), why_not=why_not, console=self._console is not None)
+        return start_page(
+            self._on.about,
+            calls=len(self._on.directory),
+            why_not=why_not,
+            console=self._console is not None,
+            is_near=is_from_here(request),
+        )
 
     async def asset(self, request: Request) -> Response:
         found = asset(request.path_params["name"])

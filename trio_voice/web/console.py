@@ -156,7 +156,7 @@ class Console:
         page = Response(_file("console.html"), media_type="text/html", headers=PAGE_HEADERS)
         if self.access.is_right(request.cookies.get(COOKIE, "")):
             return page
-        return self._let_in(request, page) if self.plan.is_local and _is_local(request) else None
+        return self._let_in(request, page) if self.plan.is_local and is_from_here(request) else None
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange the token, shown as a bearer token, for the cookie."""
@@ -260,7 +260,8 @@ def _found(value: _Found | None) -> _Found:
     return value
 
 
-def _is_local(request: Request) -> bool:
+def is_from_here(request: Request) -> bool:
+    """Tell whether a request comes from this machine, and not through a tunnel or a proxy."""
     client = request.client
     return client is not None and is_local(f"[{client.host}]:{client.port}", request.headers)
 
