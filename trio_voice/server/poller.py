@@ -9,9 +9,9 @@ Nothing of a call runs outside its nursery for that: who watches a socket waits 
 function runs in the watching task's context (log lines bear the call's id), and what it raises is raised in that task. The watch
 ends with the task, cancelled or not.
 
-A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns. On a busy
-server there is a millisecond between two passes, and what comes meanwhile is served in one go: to be woken for a frame costs
-more than to serve it. Where few sockets are busy none waits for another.
+A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns. With fifty
+calls and more there is a millisecond between two passes, and what comes meanwhile is served in one go: to be woken for a frame
+costs more than to serve it. With fewer calls nobody waits for another.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from attrs import define, field
 
 SOCKETS_AT_ONCE = 64
 """How many sockets are served between two turns of the scheduler."""
-BUSY_SOCKETS = 8
-"""After a pass with so many sockets the next one comes after a pause. With a few dozen calls there is none."""
+MANY_SOCKETS = 100
+"""With so many watched, which is fifty calls, a pass over several sockets is followed by a pause."""
 PAUSE_S = 0.001
 
 
@@ -69,7 +69,7 @@ class Poller:
         while True:
             if self._again or len(ready) == SOCKETS_AT_ONCE:
                 await trio.lowlevel.checkpoint()
-            elif len(ready) >= BUSY_SOCKETS:
+            elif len(ready) > 1 and len(self._watches) >= MANY_SOCKETS:
                 await trio.sleep(PAUSE_S)
             else:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
