@@ -462,8 +462,7 @@ async def test_a_goodbye_that_came_with_the_last_message_is_not_waited_for_again
                     call.start_soon(connection.hand_over, lambda _message: call.cancel_scope.cancel())
                     await trio.testing.wait_all_tasks_blocked()
                     await peer.send_all(text("stop") + b"\x88\x82\0\0\0\0\x03\xe8")
-                    try:
-                        await trio.sleep_forever()
-                    finally:
-                        await connection.close()
+                    with trio.CancelScope(shield=True):
+                        await until(lambda: call.cancel_scope.cancel_called)
+                    await connection.close()
             background.cancel_scope.cancel()
