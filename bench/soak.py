@@ -39,6 +39,7 @@ SAMPLE_EVERY_S = 1.0
 FAULT_EVERY_S = 0.5
 SLOPE_LIMIT_BYTES = 2048.0
 """A call may leave so much resident memory behind, in the long run: noise of the allocator, not a leak."""
+LOOK_LIMIT_S = 30.0
 SETTINGS = ("call.media_limit_s=4", "call.longest_call_s=40", "call.longest_call_notice_s=4", "server.log_level=error")
 FAULTS: tuple[dict[str, object], ...] = (
     {},
@@ -70,16 +71,21 @@ class Watch:
     _read: int = 0
 
     async def look(self) -> Living:
-        """What lives there now."""
+        """What lives there now. Raises RuntimeError when the server does not say it in time."""
         self.process.process.send_signal(signal.SIGUSR1)
-        with trio.fail_after(10):
-            while True:
+        with trio.move_on_after(LOOK_LIMIT_S):
+            while self.process.process.returncode is None:
                 text = self.log.read_text(encoding="utf-8", errors="replace")
                 lines = [line for line in text[self._read :].splitlines(keepends=True) if line.startswith("LIVING ")]
                 if lines and lines[-1].endswith("\n"):
                     self._read = len(text)
                     return msgspec.json.decode(lines[-1].removeprefix("LIVING "), type=Living)
                 await trio.sleep(0.05)
+        state = "still runs" if self.process.process.returncode is None else f"ended with {self.process.process.returncode}"
+        last_words = [line for line in self.log.read_text("utf-8", "replace").splitlines() if not line.startswith("LIVING ")][
+            -30:
+        ]
+        raise RuntimeError("\n".join([f"the server, which {state}, did not show what lives in it; its log ends:", *last_words]))
 
     def complaints(self) -> list[str]:
         """Log lines of errors that nobody expected."""
