@@ -16,8 +16,9 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_stream, wrap_server_stream
 
 from tests.server.test_wire import connected_stream
-from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection, SocketClosed
+from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
+from trio_voice.server.message_socket import SocketClosed
 from trio_voice.server.poller import polling
 from trio_voice.server.websocket import answer_websocket, client_websocket
 from trio_voice.server.wire import wire_of

@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from trio_voice.server.connection import Connection, SocketClosed
+from trio_voice.server.connection import Connection
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, Ping, Received
+from trio_voice.server.message_socket import SocketClosed
 from trio_voice.server.sign_of_life import watch_for_life
 from trio_voice.server.wire import wire_of
 

@@ -1,4 +1,4 @@
-"""An open WebSocket, over a `Wire` (bytes) and `frames` (RFC 6455): the `MessageSocket` that all else is written against.
+"""An open WebSocket, over a `Wire` (bytes) and `frames` (RFC 6455): the one `MessageSocket` there is.
 
 There is no task of the connection's own: frames are decoded by the task that receives, in the order in which they came, and so
 are Pings answered and Closes seen. Who holds a connection and does not receive does not hear that it ended. Who wants all that
@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import trio
 from attrs import define, field
 
-from trio_voice.errors import TrioVoiceError
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
+from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, MessageSocket, SocketClosed
 from trio_voice.server.poller import Want
 from trio_voice.server.wire import Wire
 
@@ -30,69 +30,6 @@ LATE_S = 0.1
 """Who wakes so much later than asked for has no reason to call the peer late."""
 MESSAGES_AT_ONCE = 16
 """How many messages one connection may give out, or send, before the other tasks get their turn."""
-NORMAL_CLOSURE = 1000
-ABNORMAL_CLOSURE = 1006
-
-
-class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
-    """The connection is over: closed by either side, cut, or broken.
-
-    `code` is the WebSocket close code (RFC 6455, section 7.4.1; 1006 when there was no Close at all), `reason` its text.
-    """
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
-        self.code = code
-        self.reason = reason
-
-
-class MessageSocket(Protocol):
-    """A connection that carries whole messages, text or binary."""
-
-    @property
-    def remote(self) -> str:
-        """Who is at the other end, for people and logs: `address:port`."""
-
-    async def receive(self) -> str | bytes:
-        """Wait for the next message. Raises SocketClosed."""
-
-    async def hand_over(self, take: Callable[[str | bytes], None]) -> NoReturn:
-        """Call `take` with every message that comes, in order, until the connection is over: then it raises SocketClosed.
-
-        What `take` raises is raised here.
-        """
-        while True:
-            take(await self.receive())
-
-    async def send(self, message: str | bytes) -> None:
-        """Hand a message to the network; waits while the peer does not read. Raises SocketClosed."""
-
-    def send_now(self, message: str | bytes) -> bool:
-        """Hand a message to the network if it takes the beginning without waiting; False: nothing of it was sent.
-
-        What is left of a message that was begun leaves with the next `send`, or with `flush`; `unflushed` says that there is such
-        a rest. It raises nothing: a connection that is over takes nothing, and `send` and `receive` say why.
-        """
-
-    @property
-    def unflushed(self) -> bool:
-        """A message of `send_now` has left in part."""
-
-    async def flush(self) -> None:
-        """Wait until all that was taken by `send_now` has left. Raises SocketClosed."""
-
-    @property
-    def heard_at(self) -> float:
-        """When something last came from the peer, a control frame for instance, on Trio's clock."""
-
-    async def ping(self, limit_s: float) -> None:
-        """Ask for a sign of life and wait for one: anything that comes, while another task receives.
-
-        A peer that gives none within `limit_s` is gone, and the connection is over. Raises SocketClosed.
-        """
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection, within a bounded time, also when cancelled; closing twice does nothing."""
 
 
 class _State(Enum):

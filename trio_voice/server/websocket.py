@@ -21,17 +21,11 @@ from math import inf
 import trio
 from attrs import define, field
 
-from trio_voice.server.connection import (
-    ABNORMAL_CLOSURE,
-    CLOSE_LIMIT_S,
-    NORMAL_CLOSURE,
-    Connection,
-    MessageSocket,
-    SocketClosed,
-)
+from trio_voice.server.connection import CLOSE_LIMIT_S, Connection
 from trio_voice.server.dial import ConnectFailed, Target, dial
 from trio_voice.server.frames import FrameDecoder, FrameEncoder
 from trio_voice.server.handshake import ClientHandshake, HandshakeError, HandshakeRejected, ServerHandshake, UpgradeRequest
+from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, MessageSocket, SocketClosed
 from trio_voice.server.wire import Wire, wire_of
 
 __all__ = [
