@@ -240,6 +240,29 @@ async def test_now_and_then_it_is_looked_for_what_others_left(autojump_clock: tr
             records.stop()
 
 
+async def test_the_next_look_may_fall_due_while_work_is_done(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server under load works without a pause, and so at the moment of the look too."""
+
+    async def slowly(function: Callable[[], object], **_options: object) -> object:
+        await trio.sleep(1.0)
+        return function()
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", slowly)
+    database = FailingDatabase()
+    async with trio.open_nursery() as nursery:
+        records = await run_beside(nursery, database, tmp_path)
+        await trio.sleep(1.0 + SECOND_LOOK_S - 0.5)  # the first look took a second; the next is due in half a second
+        for number in (1, 2):
+            write_journal(tmp_path, number)
+        records.begin(facts(1))
+        records.end(call_id(1))
+        await trio.sleep(4.0)
+        assert database.taken == [call_id(1), call_id(2)]
+        records.stop()
+
+
 async def test_a_call_in_progress_is_not_what_others_left(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     database = FailingDatabase()
     with threads_at_once():

@@ -124,7 +124,7 @@ class Records:
                 self._work = trio.Event()
                 await self._look_around()
                 await self._work_off()
-                with trio.move_on_after(self._pause()):
+                with trio.move_on_at(self._due_at()):
                     await self._work.wait()
             self._ask_at = 0.0
             await self._work_off()
@@ -139,8 +139,9 @@ class Records:
         self._work.set()
         self._scope.deadline = trio.current_time() + LAST_WORK_LIMIT_S
 
-    def _pause(self) -> float:
-        return (self._ask_at if self.problem else self._look_at) - trio.current_time()
+    def _due_at(self) -> float:
+        """When something is to be done even if no call begins or ends; it may be past, when the work took long."""
+        return self._ask_at if self.problem else self._look_at
 
     async def _work_off(self) -> None:
         """Do all there is to do. A database that did not answer is left alone for a while; the spool is not."""
