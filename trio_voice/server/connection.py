@@ -5,7 +5,7 @@ are Pings answered and Closes seen. Who holds a connection and does not receive 
 comes gives a function to `hand_over`: where a poller runs, it gets the messages without a switch to its task.
 
 A peer that floods us is served in turn with the others: one read is bounded, and between two turns of Trio's scheduler only so
-many messages of it are given out, or sent.
+many messages of it are given out, or sent. With an `Allowance`, it is not read for a while when it has sent more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import NoReturn
 import trio
 from attrs import define, field
 
+from trio_voice.server.allowance import LIMIT_S, Allowance
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
 from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, MessageSocket, SocketClosed
 from trio_voice.server.poller import Want
@@ -30,6 +31,7 @@ LATE_S = 0.1
 """Who wakes so much later than asked for has no reason to call the peer late."""
 MESSAGES_AT_ONCE = 16
 """How many messages one connection may give out, or send, before the other tasks get their turn."""
+POLICY_VIOLATION = 1008
 
 
 class _State(Enum):
@@ -41,12 +43,13 @@ class _State(Enum):
 
 @define(eq=False)
 class Connection(MessageSocket):
-    """A `MessageSocket` over a wire."""
+    """A `MessageSocket` over a wire. `allowance`: what the peer may send; None: as much as we read."""
 
     _wire: Wire
     _decoder: FrameDecoder
     _encoder: FrameEncoder
     remote: str
+    _allowance: Allowance | None = None
     heard_at: float = field(factory=trio.current_time, init=False)
     _state: _State = field(default=_State.OPEN, init=False)
     _closed_with: SocketClosed = field(factory=lambda: SocketClosed(ABNORMAL_CLOSURE), init=False)
@@ -59,6 +62,8 @@ class Connection(MessageSocket):
     """How many messages were given out since the scheduler had its turn."""
     _sent: int = field(default=0, init=False)
     """How many messages were sent since then."""
+    _resume_at: float = field(default=0.0, init=False)
+    """When the peer may be read again, which has sent more than it may; 0: now."""
     _reading: bool = field(default=False, init=False)
     _writing: bool = field(default=False, init=False)
     _torn: bool = field(default=False, init=False)
@@ -86,6 +91,8 @@ class Connection(MessageSocket):
                 self._given = 0
                 if self._reading:
                     await self._left.park()
+                elif self._resume_at:
+                    await self._hold_back()
                 else:
                     await self._read()
             else:
@@ -105,6 +112,8 @@ class Connection(MessageSocket):
                 case Want.END:
                     await self._respond_to_all()
                     await trio.lowlevel.checkpoint()
+                    if self._resume_at and not self._messages:
+                        await self._hold_back()
             if self._state is not _State.OPEN and not self._messages:
                 raise self._closed()
 
@@ -122,7 +131,7 @@ class Connection(MessageSocket):
         """Hand over what is decoded, if there is anything, and else what one read brings; a bounded number of messages."""
         messages = self._messages
         if not messages:
-            if self._demands or self._state is not _State.OPEN:
+            if self._demands or self._resume_at or self._state is not _State.OPEN:
                 return Want.END
             try:
                 data = self._wire.receive_now()
@@ -133,7 +142,7 @@ class Connection(MessageSocket):
             self._decode(data)
         for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
             take(messages.popleft())
-        if self._demands or self._state is not _State.OPEN:
+        if self._demands or self._state is not _State.OPEN or (self._resume_at and not messages):
             return Want.END
         return Want.TURN if messages or self._wire.holds_more else Want.MORE
 
@@ -148,6 +157,13 @@ class Connection(MessageSocket):
         finally:
             self._stop_reading()
 
+    async def _hold_back(self) -> None:
+        """Let the peer wait until it may be read again, or the connection is ended."""
+        with trio.move_on_at(self._resume_at):
+            while self._state is _State.OPEN:
+                await self._left.park()
+        self._resume_at = 0.0
+
     def _stop_reading(self) -> None:
         self._reading = False
         if self._left:
@@ -157,16 +173,23 @@ class Connection(MessageSocket):
         """Take bytes in, b"" for the end. An answer may be cancelled: all messages are kept before the first is given."""
         if not data:
             self._end(_State.OVER, ABNORMAL_CLOSURE)
-        self.heard_at = trio.current_time()
+        now = self.heard_at = trio.current_time()
         if self._left:  # somebody waits for a sign of life
             self._left.unpark_all()
-        for received in self._decoder.decode(data):
+        all_received = self._decoder.decode(data)
+        for received in all_received:
             if type(received) is str or type(received) is bytes:
                 self._messages.append(received)
             elif isinstance(received, Ping) and self._demands and isinstance(self._demands[-1], Ping):
                 self._demands[-1] = received  # of several Pongs one is owed: a flood of Pings costs one answer a read
             elif not isinstance(received, Pong):
                 self._demands.append(received)
+        if self._allowance is not None:
+            pause_s = self._allowance.spend(len(data), len(all_received), now)
+            if pause_s:
+                self._resume_at = now + pause_s
+                if self._allowance.is_used_up:
+                    self._demands.append(FrameError(POLICY_VIOLATION, f"more than twice real time, for {LIMIT_S:g} s"))
 
     async def _respond_to_all(self) -> None:
         demands, self._demands = self._demands, []
@@ -335,6 +358,8 @@ class Connection(MessageSocket):
     def _end(self, state: _State, code: int, reason: str = "") -> None:
         if self._state is _State.OPEN:
             self._state, self._closed_with = state, SocketClosed(code, reason)
+            if self._left:  # a peer that is held back
+                self._left.unpark_all()
 
     def _closed(self) -> SocketClosed:
         return SocketClosed(self._closed_with.code, self._closed_with.reason)

@@ -19,6 +19,7 @@ from attrs import define, field, frozen, validators
 
 from trio_voice.dialects.registry import DIALECTS, MEDIA_PATH
 from trio_voice.errors import UserError
+from trio_voice.server.allowance import Allowance
 from trio_voice.server.certificates import ServerCertificate
 from trio_voice.server.http_head import Head, HeadError, answer_plainly, read_head
 from trio_voice.server.pages import AsgiApp, Names, Pages
@@ -278,6 +279,7 @@ class FrontDoor:
                 remote=str(names),
                 max_message_bytes=self._limits.message_bytes,
                 handshake_timeout_s=self._limits.head_s,
+                allowance=Allowance(),
             ) as upgrade:
                 await self._run_media(MediaRequest(dialect, head.target, head.headers, str(names), upgrade, token=token), upgrade)
         except ConnectFailed as failed:

@@ -21,6 +21,7 @@ from math import inf
 import trio
 from attrs import define, field
 
+from trio_voice.server.allowance import Allowance
 from trio_voice.server.connection import CLOSE_LIMIT_S, Connection
 from trio_voice.server.dial import ConnectFailed, Target, dial
 from trio_voice.server.frames import FrameDecoder, FrameEncoder
@@ -61,6 +62,7 @@ class Upgrade:
     _wire: Wire
     _max_message_bytes: int
     remote: str
+    _allowance: Allowance | None = None
     socket: MessageSocket | None = field(default=None, init=False)
     """The open connection, once accepted."""
     status: int | None = field(default=None, init=False)
@@ -93,7 +95,7 @@ class Upgrade:
             raise SocketClosed(ABNORMAL_CLOSURE, "the client left during the handshake") from None
         self._wire.unread(self._handshake.trailing)
         decoder = FrameDecoder(masked=True, limit_bytes=self._max_message_bytes)
-        self.socket = Connection(self._wire, decoder, FrameEncoder(masked=False), self.remote)
+        self.socket = Connection(self._wire, decoder, FrameEncoder(masked=False), self.remote, self._allowance)
         return self.socket
 
     async def reject(self, status: int, text: str) -> None:
@@ -110,10 +112,11 @@ async def answer_websocket(
     max_message_bytes: int = CARRIER_MESSAGE_BYTES,
     handshake_timeout_s: float = 10.0,
     received: bytes = b"",
+    allowance: Allowance | None = None,
 ) -> AsyncIterator[Upgrade]:
     """Read a client's upgrade request from `stream`; the block answers it and may use the connection; its end closes both.
 
-    `received` was already read from the stream. Raises ConnectFailed when no valid request comes.
+    `received` was already read from the stream; `allowance` bounds what the client may send once it is answered. Raises ConnectFailed when no valid request comes.
     """
     wire, handshake = wire_of(stream, received), ServerHandshake()
     try:
@@ -122,7 +125,7 @@ async def answer_websocket(
             request = await _request_of(wire, handshake)
         if request is None:
             raise ConnectFailed(f"no WebSocket handshake within {handshake_timeout_s:g} s")
-        upgrade = Upgrade(request, handshake, wire, max_message_bytes, remote)
+        upgrade = Upgrade(request, handshake, wire, max_message_bytes, remote, allowance)
         try:
             yield upgrade
         finally:
