@@ -16,6 +16,7 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_stream, wrap_server_stream
 
 from tests.server.test_wire import connected_stream
+from trio_voice.server.allowance import Allowance
 from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
 from trio_voice.server.message_socket import SocketClosed
@@ -24,8 +25,9 @@ from trio_voice.server.websocket import answer_websocket, client_websocket
 from trio_voice.server.wire import wire_of
 
 
-def server_over(stream: trio.abc.Stream) -> Connection:
-    return Connection(wire_of(stream), FrameDecoder(masked=True, limit_bytes=65536), FrameEncoder(masked=False), "peer")
+def server_over(stream: trio.abc.Stream, allowance: Allowance | None = None) -> Connection:
+    decoder = FrameDecoder(masked=True, limit_bytes=65536)
+    return Connection(wire_of(stream), decoder, FrameEncoder(masked=False), "peer", allowance)
 
 
 async def pinging(stream: trio.abc.SendStream, count: int) -> None:
@@ -188,14 +190,14 @@ async def test_a_close_that_comes_while_a_message_is_stuck_is_answered_behind_it
 
 
 @asynccontextmanager
-async def over_tcp() -> AsyncIterator[tuple[Connection, trio.SocketStream]]:
+async def over_tcp(allowance: Allowance | None = None) -> AsyncIterator[tuple[Connection, trio.SocketStream]]:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
         near = await connected_stream(listener)
         far = await listener.accept()
         far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         async with near, far:
-            yield server_over(far), near
+            yield server_over(far, allowance), near
 
 
 def fill(connection: Connection) -> int:
@@ -341,7 +343,7 @@ HandingOver = tuple[Connection, trio.SocketStream, list[str | bytes], list[Socke
 
 
 @asynccontextmanager
-async def handing_over(*, polled: bool) -> AsyncIterator[HandingOver]:
+async def handing_over(*, polled: bool, allowance: Allowance | None = None) -> AsyncIterator[HandingOver]:
     """A connection over TCP whose messages go into a list, and how it ended into another."""
     taken: list[str | bytes] = []
     ends: list[SocketClosed] = []
@@ -355,7 +357,7 @@ async def handing_over(*, polled: bool) -> AsyncIterator[HandingOver]:
     with trio.fail_after(20):
         async with trio.open_nursery() as background:
             with polling(background) if polled else nullcontext():
-                async with over_tcp() as (connection, peer), trio.open_nursery() as nursery:
+                async with over_tcp(allowance) as (connection, peer), trio.open_nursery() as nursery:
                     nursery.start_soon(hand_over, connection)
                     yield connection, peer, taken, ends
             background.cancel_scope.cancel()

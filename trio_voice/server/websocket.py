@@ -116,7 +116,8 @@ async def answer_websocket(
 ) -> AsyncIterator[Upgrade]:
     """Read a client's upgrade request from `stream`; the block answers it and may use the connection; its end closes both.
 
-    `received` was already read from the stream; `allowance` bounds what the client may send once it is answered. Raises ConnectFailed when no valid request comes.
+    `received` was already read from the stream; `allowance` bounds what the client may send once it is answered.
+    Raises ConnectFailed when no valid request comes.
     """
     wire, handshake = wire_of(stream, received), ServerHandshake()
     try:
