@@ -142,7 +142,7 @@ class Checked:
                     self.owed -= self.owed if unasked else self.asked_for
             case e.ResponseDone(response_id=response_id):
                 self._over(response_id)
-            case e.SpeechStarted() if self.call.settings.turns is Turns.MODEL and self.call.parts.guard.idle:
+            case e.SpeechStarted() if self.call.settings.turns is Turns.MODEL and self.call.parts.guard.response_id is None:
                 self._over(self.active)  # the model has cut itself off
             case e.ModelErred(code=code, event_id=event_id, message=message):
                 self._note_error(code, event_id, message)
