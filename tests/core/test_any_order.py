@@ -218,6 +218,10 @@ class AnyOrder(RuleBasedStateMachine):
         if len(self.said) >= back:
             self.tell(self.said[-back])
 
+    @rule(session=st.sampled_from(["opening", "serving", "old"]))
+    def a_session_does_not_read(self, session: str) -> None:
+        self.tell(e.OutboxOverran("model", self.number(session)))
+
     @rule(event=st.sampled_from([e.OutboxOverran("model"), e.CallStarted("CA1"), e.CallStarted("CA2")]))
     def the_shell_says_something(self, event: e.Event) -> None:
         self.tell(event)

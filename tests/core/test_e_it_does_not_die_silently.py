@@ -322,8 +322,8 @@ def test_r27_a_carrier_that_stops_reading_ends_the_call() -> None:
 
 
 def test_r27_a_model_that_stops_reading_is_replaced() -> None:
-    book = conversing() >> OutboxOverran("model") << CloseSession(1) << OpenSession(2, 0.25) >> SessionReady(2)
-    assert book >> OutboxOverran("model") << HangUp("the model does not answer")
+    book = conversing() >> OutboxOverran("model", 1) << CloseSession(1) << OpenSession(2, 0.25) >> SessionReady(2)
+    assert book >> OutboxOverran("model", 2) << HangUp("the model does not answer")
 
 
 def test_r27_a_model_that_never_stops_talking_is_stopped() -> None:

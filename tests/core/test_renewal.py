@@ -82,7 +82,7 @@ def test_a_text_that_was_begun_is_not_said_again() -> None:
 
 def test_nothing_is_replaced_while_an_apology_is_heard() -> None:
     book = started(call_with(b"s" * 8000)) >> SessionReady(1) << ... >> FatalErrorRaised("bug") << ...
-    assert book >> OutboxOverran("model")
+    assert book >> OutboxOverran("model", 1)
     assert book >> SessionLost(1, "gone") >> SessionReady(2) << Discard(Refusal.STALE_SESSION)
 
 
@@ -98,11 +98,30 @@ def test_nothing_is_replaced_where_nothing_serves() -> None:
     assert started() >> OutboxOverran("model") >> SessionReady(1) << ...
 
 
+def test_an_overrun_without_a_number_is_the_serving_sessions() -> None:
+    """So it stands in journals of before it had one."""
+    assert conversing() >> OutboxOverran("model") << CloseSession(1) << OpenSession(2, 0.25)
+
+
+def test_a_coming_session_that_does_not_read_ends_alone() -> None:
+    book = conversing(session_age_limit_s=5.0, idle_s=0.0) >> SpeechStarted(1, "u1") >> 5.0 << OpenSession(2)
+    book = book >> OutboxOverran("model", 2) << CloseSession(2) << OpenSession(3, 0.25) >> SessionReady(3)
+    book = book >> OutboxOverran("model", 3) << CloseSession(3) << OpenSession(4, 0.5)
+    assert book >> CallerAudio(FRAME) << AppendAudio(1, FRAME)
+    assert book >> SpeechStopped(1, "u1") << ... >> TurnCommitted(1, "u1") << ... >> ResponseCreated(1, "r1")
+
+
+def test_a_session_that_was_left_cannot_replace_the_one_that_serves_by_not_reading() -> None:
+    book = conversing(idle_s=0.0) >> SessionLost(1, "gone") << OpenSession(2, 0.25) >> SessionReady(2)
+    assert book >> OutboxOverran("model", 1) << Discard(Refusal.STALE_SESSION)
+    assert book >> CallerAudio(FRAME) << AppendAudio(2, FRAME)
+
+
 def test_a_replacement_is_forgiven_once_the_next_session_works() -> None:
     book = conversing(idle_s=0.0)
     for session in (1, 2, 3):
         book = book >> ResponseCreated(session, f"r{session}") >> ResponseDone(session, f"r{session}", DONE)
-        book = book >> OutboxOverran("model") << CloseSession(session) << OpenSession(session + 1) >> SessionReady(session + 1)
+        book = book >> OutboxOverran("model", session) << CloseSession(session) << OpenSession(session + 1) >> SessionReady(session + 1)
     assert book.call.state is CallState.CONVERSING
 
 

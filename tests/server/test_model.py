@@ -333,7 +333,7 @@ async def test_a_model_that_does_not_read_is_an_overrun_and_the_session_ends_by_
         world.session.send(CREATE)
         await trio.sleep_until(began + 10 + LAST_WORDS_LIMIT_S)
         await trio.testing.wait_all_tasks_blocked()
-        assert world.told[1:3] == [(began + 10, SendFailed(1, "create-1")), (began + 10, OutboxOverran("model"))]
+        assert world.told[1:3] == [(began + 10, SendFailed(1, "create-1")), (began + 10, OutboxOverran("model", 1))]
         assert isinstance(world.events()[-1], SessionLost)
 
 

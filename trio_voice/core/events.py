@@ -329,9 +329,13 @@ class TextInjected(Event):
 
 @frozen
 class OutboxOverran(Event):
-    """A socket's queue reached its bound: the peer does not read. `leg` is "caller" or "model"."""
+    """A socket's queue reached its bound: the peer does not read. `leg` is "caller" or "model".
+
+    `session` is the model's; without it, as in older journals, it is the one that serves.
+    """
 
     leg: str
+    session: int | None = None
 
 
 @frozen

@@ -55,8 +55,13 @@ def on_outbox_overran(parts: Parts, event: OutboxOverran, now: float) -> None:
     """A peer does not read: without the caller the call is over, without the model another session may do."""
     if event.leg == "caller":
         close(parts, "the carrier does not read")
-    else:
+    elif event.session in (None, parts.standing.session):
         replace(parts, now)
+    elif parts.sessions.is_known(event.session):
+        parts.do(CloseSession(event.session))
+        on_session_lost(parts, SessionLost(event.session, "the model does not read"), now)
+    else:
+        parts.do(Discard(Refusal.STALE_SESSION))
 
 
 def replace(parts: Parts, now: float) -> None:

@@ -330,7 +330,7 @@ class ModelSession:
             self.feed(event)
 
     def _overran(self) -> None:
-        self._tell(OutboxOverran("model"))
+        self._tell(OutboxOverran("model", self.number))
 
     def _unsent(self, event_id: str) -> None:
         self._tell(SendFailed(self.number, event_id))
