@@ -73,7 +73,7 @@ def server_frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
         yield opcode, payload
 
 
-async def upgraded(stream: trio.SocketStream, path: str = "/media/twilio") -> bytes:
+async def upgraded(stream: trio.abc.Stream, path: str = "/media/twilio") -> bytes:
     """Ask for a WebSocket; what came behind the answer's head. Raises ConnectionError when it is not granted."""
     await stream.send_all(_UPGRADE.format(path=path).encode())
     answer = b""

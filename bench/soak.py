@@ -2,44 +2,54 @@
 
     python -m bench.soak [--minutes 5] [--rate 4] [--seed 1]
 
-Callers do everything that a peer can do (see bench/random_caller.py); the model's sessions get faults at random. At the end the
-tasks, timers, threads and descriptors of the server's process must be those of the beginning, and its resident memory must not
-have grown with the number of calls: the slope over the second half of the run is printed. Exit code 1 when something is left.
+Two servers, a plain one and one that speaks TLS and records, have half of the callers each. Callers do everything that a peer can
+do (bench/random_caller.py), others come to the door who are no callers (bench/random_visitor.py), and the model's sessions get
+faults at random. At the end the tasks, timers, threads and descriptors of each server must be those of the beginning, its log
+without an error, and its resident memory must not have grown with the number of calls: the slope over the second half of the run
+is printed. Exit code 1 when something is left.
 """
 
 from __future__ import annotations
 
-import signal
+import ssl
 import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import click
 import msgspec
 import trio
+import trustme
 from attrs import asdict, define, field
 from rich.console import Console
 from rich.table import Table
 
-from bench.processes import Measured, free_port, started, wait_until_listening
+from bench.processes import START_LIMIT_S, free_port, started, wait_until_listening
 from bench.random_caller import RandomCaller, Story
+from bench.random_visitor import RandomVisitor
 from bench.results_folder import write_result
+from bench.watch import Watch
 from bench.watched_server import Living
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
 SERVER_PROCESSOR, CALLERS_PROCESSOR = 1, 0
 WARM_UP_CALLS = 40
+VISITORS_PER_CALL = 0.5
+LONGEST_S = 14.0
+"""A caller stays up to so long before it leaves in one way or another."""
 SETTLED_LIMIT_S = 120.0
 SAMPLE_EVERY_S = 1.0
 FAULT_EVERY_S = 0.5
 SLOPE_LIMIT_BYTES = 2048.0
 """A call may leave so much resident memory behind, in the long run: noise of the allocator, not a leak."""
-LOOK_LIMIT_S = 30.0
+KNOWN_CALLS = 20
+"""So many of the latest calls are those that a visitor may ask for."""
 SETTINGS = ("call.media_limit_s=4", "call.longest_call_s=40", "call.longest_call_notice_s=4", "server.log_level=error")
 FAULTS: tuple[dict[str, object], ...] = (
     {},
@@ -55,89 +65,31 @@ FAULTS: tuple[dict[str, object], ...] = (
     {"duplicate_every": 3},
     {"reorder_every": 4},
     {"unknown_every": 2},
+    {"stall_after_ms": 500, "stall_ms": 3000},
+    {"reject_updates": 1},
 )
 NO_FAULTS: dict[str, object] = {
     "stragglers": 0, "missing_done": 0, "refuse_creates": 0, "fail_responses": 0, "late_done": False, "close_after_s": 0,
     "reset_after_s": 0, "silent_after_s": 0, "jitter_ms": 0, "duplicate_every": 0, "reorder_every": 0, "unknown_every": 0,
+    "stall_after_ms": 0, "stall_ms": 0, "reject_updates": 0,
 }  # fmt: skip
 
 
 @define(eq=False)
-class Watch:
-    """The server's process, seen through its window (bench/watched_server.py)."""
+class Door:
+    """One of the servers: how it is reached and watched, and what was seen of it."""
 
-    process: Measured
-    log: Path
-    _read: int = 0
-
-    async def look(self) -> Living:
-        """What lives there now. Raises RuntimeError when the server does not say it in time."""
-        self.process.process.send_signal(signal.SIGUSR1)
-        with trio.move_on_after(LOOK_LIMIT_S):
-            while self.process.process.returncode is None:
-                text = self.log.read_text(encoding="utf-8", errors="replace")
-                lines = [line for line in text[self._read :].splitlines(keepends=True) if line.startswith("LIVING ")]
-                if lines and lines[-1].endswith("\n"):
-                    self._read = len(text)
-                    return msgspec.json.decode(lines[-1].removeprefix("LIVING "), type=Living)
-                await trio.sleep(0.05)
-        state = "still runs" if self.process.process.returncode is None else f"ended with {self.process.process.returncode}"
-        last_words = [line for line in self.log.read_text("utf-8", "replace").splitlines() if not line.startswith("LIVING ")][
-            -30:
-        ]
-        raise RuntimeError("\n".join([f"the server, which {state}, did not show what lives in it; its log ends:", *last_words]))
-
-    def complaints(self) -> list[str]:
-        """Log lines of errors that nobody expected."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        return [line for line in text.splitlines() if "REALTIME_FATAL" in line or "Traceback" in line]
-
-
-@define(eq=False)
-class Soak:
-    """One run."""
-
-    watch: Watch
+    name: str
     port: int
-    model_url: str
-    random: Random
+    watch: Watch
+    tls: ssl.SSLContext | None
+    token: str
+    """Of its API."""
     story: Story = field(factory=Story)
     samples: list[tuple[int, Living]] = field(factory=list)
     """The number of calls so far, and what lived."""
 
-    async def run(self, calls_per_s: float, seconds: float) -> tuple[Living, Living]:
-        """Let calls come for so long, then wait until they have gone. Returns what lived before and after."""
-        await self._churn(calls_per_s, WARM_UP_CALLS / calls_per_s)
-        before = await self._settled()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sample)
-            nursery.start_soon(self._break_the_model)
-            await self._churn(calls_per_s, seconds)
-            nursery.cancel_scope.cancel()
-        await set_faults(self.model_url, NO_FAULTS)
-        return before, await self._settled(like=before)
-
-    async def _churn(self, calls_per_s: float, seconds: float) -> None:
-        speech = pcm16_to_ulaw(synthetic_speech(1, 4.0))
-        quiet = bytes(0xF8 | at * 7 % 8 for at in range(8000))
-        until = trio.current_time() + seconds
-        async with trio.open_nursery() as nursery:
-            while trio.current_time() < until:
-                caller = RandomCaller(self.story.calls, Random(self.random.random()), speech, quiet, self.story)
-                nursery.start_soon(caller.call, self.port)
-                await trio.sleep(self.random.expovariate(calls_per_s))
-
-    async def _sample(self) -> None:
-        while True:
-            await trio.sleep(SAMPLE_EVERY_S)
-            self.samples.append((self.story.calls, await self.watch.look()))
-
-    async def _break_the_model(self) -> None:
-        while True:
-            await trio.sleep(FAULT_EVERY_S)
-            await set_faults(self.model_url, NO_FAULTS | self.random.choice(FAULTS))
-
-    async def _settled(self, like: Living | None = None) -> Living:
+    async def settled(self, like: Living | None = None) -> Living:
         """What lives when nothing changes any more, or (at the end) as soon as nothing is left."""
         last = await self.watch.look()
         with trio.move_on_after(SETTLED_LIMIT_S):
@@ -148,6 +100,58 @@ class Soak:
                     return now
                 last = now
         return last
+
+
+@define(eq=False)
+class Soak:
+    """One run."""
+
+    doors: Sequence[Door]
+    model_url: str
+    random: Random
+    visits: dict[str, int] = field(factory=dict)
+    _calls: int = 0
+
+    async def run(self, calls_per_s: float, seconds: float) -> list[tuple[Living, Living]]:
+        """Let calls come for so long, then wait until they have gone. Returns what lived before and after, for each door."""
+        await self._churn(calls_per_s, WARM_UP_CALLS / calls_per_s)
+        before = [await door.settled() for door in self.doors]
+        for door in self.doors:
+            door.watch.longest_pass_ms = 0.0  # that of the start is another matter
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sample)
+            nursery.start_soon(self._break_the_model)
+            await self._churn(calls_per_s, seconds)
+            nursery.cancel_scope.cancel()
+        await set_faults(self.model_url, NO_FAULTS)
+        return [(one, await door.settled(like=one)) for door, one in zip(self.doors, before, strict=True)]
+
+    async def _churn(self, calls_per_s: float, seconds: float) -> None:
+        speech = pcm16_to_ulaw(synthetic_speech(1, 4.0))
+        quiet = bytes(0xF8 | at * 7 % 8 for at in range(8000))
+        until = trio.current_time() + seconds
+        async with trio.open_nursery() as nursery:
+            while trio.current_time() < until:
+                door, dice = self.random.choice(self.doors), Random(self.random.random())
+                if self.random.random() < VISITORS_PER_CALL / (1 + VISITORS_PER_CALL):
+                    known = tuple(f"CA{number:032x}" for number in range(max(0, self._calls - KNOWN_CALLS), self._calls))
+                    nursery.start_soon(RandomVisitor(dice, door.token, known, self.visits).visit, door.port, door.tls)
+                else:
+                    caller = RandomCaller(self._calls, dice, speech, quiet, door.story, LONGEST_S)
+                    self._calls += 1
+                    nursery.start_soon(caller.call, door.port, door.tls)
+                await trio.sleep(self.random.expovariate(calls_per_s * (1 + VISITORS_PER_CALL)))
+
+    async def _sample(self) -> None:
+        while True:
+            await trio.sleep(SAMPLE_EVERY_S)
+            for door in self.doors:
+                door.samples.append((door.story.calls, await door.watch.look()))
+
+    async def _break_the_model(self) -> None:
+        while True:
+            await trio.sleep(FAULT_EVERY_S)
+            await set_faults(self.model_url, NO_FAULTS | self.random.choice(FAULTS))
 
 
 async def set_faults(model_url: str, switches: dict[str, object]) -> None:
@@ -186,45 +190,72 @@ def slope_bytes(samples: Sequence[tuple[int, Living]]) -> float:
 
 
 @asynccontextmanager
-async def watched_server(model_url: str, folder: Path) -> AsyncIterator[tuple[Watch, int]]:
-    """The server under the window, with a model of the bench's."""
-    port, log = free_port(), folder / "server.log"
-    arguments = ["-m", "bench.watched_server", "--port", str(port), "--calls-folder", str(folder / "calls")]
-    for assignment in (f"model.url={model_url.replace('http', 'ws', 1)}/v1", *SETTINGS):
+async def watched_server(name: str, model_url: str, folder: Path, authority: trustme.CA | None) -> AsyncIterator[Door]:
+    """The server under the window, with a model of the bench's; with an authority it speaks TLS, and records."""
+    await trio.Path(folder).mkdir()
+    port, log, tls, settings = free_port(), folder / "server.log", None, list(SETTINGS)
+    if authority is not None:
+        certificate, tls = folder / "certificate.pem", ssl.create_default_context()
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+        authority.configure_trust(tls)
+        settings += [f"server.tls_certificate_file={certificate}", "recording.enabled=true"]
+    arguments = ["-m", "bench.watched_server", "--window", str(folder), "--port", str(port)]
+    arguments += ["--calls-folder", str(folder / "calls")]
+    for assignment in (f"model.url={model_url.replace('http', 'ws', 1)}/v1", *settings):
         arguments += ["--set", assignment]
     async with started(arguments, SERVER_PROCESSOR, log) as process:
         await wait_until_listening(port)
-        yield Watch(process, log), port
+        yield Door(name, port, Watch(process, folder, log), tls, await _token(folder / "calls" / "server.json"))
+
+
+async def _token(run_file: Path) -> str:
+    with trio.fail_after(START_LIMIT_S):
+        while not await trio.Path(run_file).exists():  # noqa: ASYNC110 - what a process does to a file has no event
+            await trio.sleep(0.02)
+    return str(msgspec.json.decode(await trio.Path(run_file).read_bytes())["token"])
 
 
 async def soak(calls_per_s: float, seconds: float, seed: int, console: Console) -> dict[str, object]:
     """Run, print, and return the report; its `left` is empty when nothing is left."""
-    with tempfile.TemporaryDirectory(prefix="trio-voice-soak-") as name:
-        folder, model_port = Path(name), free_port()
+    async with AsyncExitStack() as stack:
+        folder, model_port = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-voice-soak-"))), free_port()
         model = ["-m", "trio_voice", "model", "--port", str(model_port), "--cheap", "--quiet"]
-        async with started(model, CALLERS_PROCESSOR, folder / "model.log"):
-            await wait_until_listening(model_port)
-            model_url = f"http://127.0.0.1:{model_port}"
-            async with watched_server(model_url, folder) as (watch, port):
-                run = Soak(watch, port, model_url, Random(seed))
-                before, after = await run.run(calls_per_s, seconds)
-                left, slope = left_over(before, after), slope_bytes(run.samples)
-                left += [f"log: {line[:200]}" for line in watch.complaints()[:5]]
-    most = max((living.resident_kb for _, living in run.samples), default=after.resident_kb)
-    table = Table("what", "before", "after", title=f"{run.story.calls} calls, {seconds:g} s")
+        await stack.enter_async_context(started(model, CALLERS_PROCESSOR, folder / "model.log"))
+        await wait_until_listening(model_port)
+        model_url = f"http://127.0.0.1:{model_port}"
+        plain = await stack.enter_async_context(watched_server("plain", model_url, folder / "plain", None))
+        secure = await stack.enter_async_context(watched_server("TLS, recording", model_url, folder / "tls", trustme.CA()))
+        run = Soak((plain, secure), model_url, Random(seed))
+        seen = await run.run(calls_per_s, seconds)
+        reports = [_report(door, before, after, seconds, console) for door, (before, after) in zip(run.doors, seen, strict=True)]
+    console.print(f"Others who came to the door: {', '.join(f'{count} {kind}' for kind, count in sorted(run.visits.items()))}")
+    left = [f"{report['door']}: {what}" for report in reports for what in report["left"]]
+    console.print("Nothing is left." if not left else "LEFT BEHIND: " + "; ".join(left))
+    return {"seconds": seconds, "doors": reports, "visits": run.visits, "left": left}
+
+
+def _report(door: Door, before: Living, after: Living, seconds: float, console: Console) -> dict[str, Any]:
+    story, slope = door.story, slope_bytes(door.samples)
+    left = left_over(before, after) + [f"log: {line[:200]}" for line in door.watch.complaints()[:5]]
+    if not (story.heard_bytes and story.cleared):
+        left.append("nothing: no caller heard an agent and interrupted it, so that the run proves little")
+    if story.left_waiting:
+        left.append(f"{story.left_waiting} callers whose call was not ended")
+    if seconds >= 120 and slope > SLOPE_LIMIT_BYTES:
+        left.append(f"resident memory grows by {slope:.0f} bytes a call")
+    table = Table("what", "before", "after", title=f"{door.name}: {story.calls} calls, {seconds:g} s")
     for what, one in asdict(before).items():
         table.add_row(what, f"{one:,}", f"{asdict(after)[what]:,}")
     console.print(table)
+    most = max((living.resident_kb for _, living in door.samples), default=after.resident_kb)
     console.print(
-        f"resident memory: at most {most / 1024:.0f} MB; {slope:+.0f} bytes a call in the second half. "
-        f"{run.story.frames:,} frames sent, {run.story.heard_bytes / 8000:,.0f} s heard, {run.story.ended_by_server} calls "
-        f"ended by the server, {run.story.refused} connections not taken; callers left by {run.story.leavings}"
+        f"resident memory: at most {most / 1024:.0f} MB; {slope:+.0f} bytes a call in the second half. Longest pass of the event "
+        f"loop: {door.watch.longest_pass_ms:.0f} ms of processor time. {story.frames:,} frames sent, "
+        f"{story.heard_bytes / 8000:,.0f} s heard, {story.cleared} times interrupted, {story.ended_by_server} calls ended by the "
+        f"server, {story.refused} connections not taken; callers left by {story.leavings}"
     )
-    if seconds >= 120 and slope > SLOPE_LIMIT_BYTES:
-        left.append(f"resident memory grows by {slope:.0f} bytes a call")
-    console.print("Nothing is left." if not left else "LEFT BEHIND: " + "; ".join(left))
-    return {"calls": run.story.calls, "seconds": seconds, "before": asdict(before), "after": asdict(after), "slope_bytes": slope,
-            "left": left}  # fmt: skip
+    return {"door": door.name, "before": asdict(before), "after": asdict(after), "slope_bytes": slope, "most_kb": most,
+            "longest_pass_ms": door.watch.longest_pass_ms, **asdict(story), "left": left}  # fmt: skip
 
 
 @click.command()
