@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import accumulate
 from typing import NoReturn, cast
 
 import pytest
@@ -18,6 +19,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from trio_voice.errors import UserError
 from trio_voice.server.front_door import FrontDoor, Limits, MediaHandler, MediaRequest, open_listeners, serve
+from trio_voice.server.pace import GAP_S
 from trio_voice.server.pages import AsgiApp, Pages
 from trio_voice.server.websocket import MessageSocket, SocketClosed, client_websocket
 
@@ -293,6 +295,29 @@ async def test_idle_connections_do_not_keep_a_call_out() -> None:
             await carrier.send("hello")
             assert await carrier.receive() == "hello"
         nursery.cancel_scope.cancel()
+
+
+async def test_r40_heads_that_are_ended_in_the_same_moment_are_answered_one_after_the_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    front_door, at = door(), []
+
+    async def ask(client: trio.abc.ReceiveStream) -> None:
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 101 ")
+        at.append(trio.current_time())
+
+    async with trio.open_nursery() as connections:
+        clients = [trio.testing.memory_stream_pair() for _ in range(20)]
+        for near, far in clients:
+            connections.start_soon(answer, front_door, far)
+            await near.send_all(b"GET /media/twilio HTTP/1.1\r\n")
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            for near, _ in clients:
+                nursery.start_soon(ask, near)
+                await near.send_all(UPGRADE)
+        connections.cancel_scope.cancel()
+    assert at == list(accumulate([1.0] + [GAP_S] * 19))
 
 
 # --- handlers that fail ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.server.certificate_files import HOST, client_context, pair_in
 from tests.server.test_front_door import PLAIN, answer, echo, exchange
 from trio_voice.server.certificates import ServerCertificate
 from trio_voice.server.front_door import FrontDoor, Limits
+from trio_voice.server.pace import GAP_S
 from trio_voice.server.pages import Pages
 from trio_voice.server.websocket import client_websocket
 
@@ -111,3 +113,19 @@ async def test_handshakes_count_as_connections_without_a_whole_request(
             assert await idle.receive_some() == b""  # the older one has made room
             await client.send("x")
             assert await client.receive() == "x"
+
+
+async def test_r40_clients_that_say_hello_in_the_same_moment_agree_on_keys_one_after_the_other(
+    autojump_clock: trio.testing.MockClock, door: FrontDoor
+) -> None:
+    at = []
+
+    async def agree() -> None:
+        async with connected(door) as stream:
+            await stream.do_handshake()
+            at.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(agree)
+    assert at == list(accumulate([0.0] + [GAP_S] * 4))

@@ -24,6 +24,7 @@ from trio_voice.server.caller_leg import POLICY_VIOLATION
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.oddities import Oddities
+from trio_voice.server.pace import Pace
 from trio_voice.server.tokens import Ticket
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal_file import JournalFile, journal_file, journal_writers
@@ -61,6 +62,8 @@ class Answering:
     goes_on_elsewhere: Container[str] = frozenset()
     """The carrier's ids of calls that it takes over when we have ended our part: they are not ended there."""
     _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
+    _departures: Pace = field(factory=Pace, init=False)
+    """Of those who leave before their stream has started: nothing keeps a thousand from doing so in the same moment."""
 
     async def __call__(self, request: MediaRequest) -> None:
         """Live one call. It raises SocketClosed when the carrier leaves before it is answered, and what cancels it."""
@@ -108,6 +111,7 @@ class Answering:
                             case _:
                                 pass
         except SocketClosed as closed:
+            await self._departures.turn()
             log.warning("the carrier left before its stream started", reason=str(closed), oddities=dict(oddities.counts))
             return None
         await self._refuse(socket, f"no start within {self.plan.start_limit_s:g} s")

@@ -22,6 +22,7 @@ from trio_voice.errors import UserError
 from trio_voice.server.allowance import Allowance
 from trio_voice.server.certificates import ServerCertificate
 from trio_voice.server.http_head import Head, HeadError, answer_plainly, read_head
+from trio_voice.server.pace import Pace, PacedListener
 from trio_voice.server.pages import AsgiApp, Names, Pages
 from trio_voice.server.tls import TlsWire
 from trio_voice.server.websocket import (
@@ -138,7 +139,9 @@ async def serve(
     pages = Pages.of(app, scheme="http" if certificate is None else "https")
     door = FrontDoor(media, pages, draining, frozenset(dialects), limits or Limits(), certificate)
     try:
-        await trio.serve_listeners(door.answer, listeners, handler_nursery=connections, task_status=task_status)
+        paced = [PacedListener(listener, door.arrivals) for listener in listeners]
+        task_status.started(listeners)
+        await trio.serve_listeners(door.answer, paced, handler_nursery=connections)
     finally:
         door.let_go()
 
@@ -162,6 +165,12 @@ class FrontDoor:
     _dialects: frozenset[str]
     _limits: Limits
     _certificate: ServerCertificate | None = None
+    arrivals: Pace = field(factory=Pace, init=False)
+    """Of the connections that are accepted."""
+    _agreements: Pace = field(factory=Pace, init=False)
+    """Of the keys that are agreed on with clients who speak TLS."""
+    _requests: Pace = field(factory=Pace, init=False)
+    """Of the requests whose head is whole: many may have held theirs back, and end it in the same moment."""
     _heads: dict[trio.CancelScope, None] = field(factory=dict, init=False)
     """Those who are at their head or their body, the oldest first."""
     _refusal_logged_at: float = field(default=float("-inf"), init=False)
@@ -183,11 +192,18 @@ class FrontDoor:
         """Speak TLS, if we have a certificate; None: it has not come to that, within the limits of a request's head."""
         if self._certificate is None:
             return stream
-        wire = TlsWire(wire_of(stream), self._certificate.context)
+        below, until = wire_of(stream), trio.current_time() + self._limits.head_s
+        wire = TlsWire(below, self._certificate.context)
+        is_heard = False
         try:
-            with self._incomplete(), trio.move_on_after(self._limits.head_s):
-                await wire.handshake()
-                return WireStream(wire)
+            with self._incomplete(), trio.move_on_at(until):
+                below.unread(bytes(await below.receive()))
+                is_heard = True
+            if is_heard:
+                await self._agreements.turn()
+                with self._incomplete(), trio.move_on_at(until):
+                    await wire.handshake()
+                    return WireStream(wire)
         except ssl.SSLError as error:
             log.info("no TLS", reason=error.reason or str(error))
             if error.reason == "HTTP_REQUEST":
@@ -205,6 +221,7 @@ class FrontDoor:
             return
         if head is None:
             return
+        await self._requests.turn()
         dialect, token = self._dialect(head.path)
         if head.wants_websocket:
             await self._answer_upgrade(head, dialect, token, stream, names)
