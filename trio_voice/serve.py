@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullconte
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import structlog
@@ -36,7 +35,7 @@ from trio_voice.server.front_door import MediaHandler, open_listeners, serve_pag
 from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.poller import polling
 from trio_voice.server.shared_port import shared_listener, shared_port
-from trio_voice.server.siblings import Siblings, private_listener
+from trio_voice.server.siblings import Siblings, private_listener, sockets_folder
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.web.start_page import About
@@ -202,7 +201,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
     server_certificate(settings)  # said once, and not by each worker
     make_calls_folder(server.calls_folder)
     with (
-        TemporaryDirectory(prefix="trio-voice-") as sockets,
+        sockets_folder() as sockets,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
         shared_port(server.host, server.port) as port,
         ExitStack() as stack,
@@ -213,7 +212,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
 
             def order(number: int, ready: int) -> Order:
                 return Order(
-                    number=number, wanted=wanted, port=port, token=token, model_url=own_model, sockets=sockets, ready=ready
+                    number=number, wanted=wanted, port=port, token=token, model_url=own_model, sockets=str(sockets), ready=ready
                 )
 
             workers, manager = Workers(server.workers, order, server.drain_limit_s), ServiceManager.found(os.environ)

@@ -121,7 +121,8 @@ def test_a_replacement_is_forgiven_once_the_next_session_works() -> None:
     book = conversing(idle_s=0.0)
     for session in (1, 2, 3):
         book = book >> ResponseCreated(session, f"r{session}") >> ResponseDone(session, f"r{session}", DONE)
-        book = book >> OutboxOverran("model", session) << CloseSession(session) << OpenSession(session + 1) >> SessionReady(session + 1)
+        book = book >> OutboxOverran("model", session) << CloseSession(session) << OpenSession(session + 1)
+        book = book >> SessionReady(session + 1)
     assert book.call.state is CallState.CONVERSING
 
 

@@ -16,9 +16,10 @@ import structlog
 import trio
 import trio.testing
 
+from trio_voice.errors import UserError
 from trio_voice.server import siblings as module
 from trio_voice.server.front_door import serve_pages
-from trio_voice.server.siblings import SiblingLost, Siblings, private_listener
+from trio_voice.server.siblings import SiblingLost, Siblings, private_listener, sockets_folder
 
 
 @pytest.fixture
@@ -48,10 +49,52 @@ async def worker(folder: Path, number: int, app: Any = echo) -> AsyncIterator[No
 
 async def test_all_others_are_asked_and_answer_for_themselves(folder: Path) -> None:
     async with worker(folder, 1), worker(folder, 2), worker(folder, 10):
-        answers = await Siblings(folder, 1, "the-token").ask("GET", "/api/v1/calls")
+        answers = await Siblings(folder, 1, "the-token").look("/api/v1/calls")
     told = {number: answer.json() for number, answer in answers.items() if answer is not None}
     wish = ["GET", "/api/v1/calls", "Bearer the-token", None, ""]
     assert told == {2: wish, 10: wish}
+
+
+def test_the_folder_of_the_sockets_is_short_enough_even_where_the_one_for_temporary_files_is_not(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with sockets_folder() as found:
+        assert found.parent == folder
+        assert stat.S_IMODE(found.stat().st_mode) == 0o700
+    assert not found.exists()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    monkeypatch.setattr(module, "SHORT_FOLDER", str(folder))
+    with sockets_folder() as found, private_listener(found, 65535):
+        assert found.parent == folder
+    assert list(folder.iterdir()) == list(long.iterdir()) == []
+
+
+def test_a_folder_that_is_just_short_enough_is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = folder / ("x" * (module.LONGEST_PATH - len(f"{folder}//trio-voice-12345678/65535.sock")))
+    longest.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(longest))
+    with sockets_folder() as found, private_listener(found, 65535):
+        assert found.parent == longest
+    longer = folder / (longest.name + "x")
+    longer.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(longer))
+    with sockets_folder() as found:
+        assert found.parent == Path("/tmp")
+
+
+def test_without_any_short_folder_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    monkeypatch.setattr(module, "SHORT_FOLDER", str(tmp_path / "none"))
+    with (
+        pytest.raises(UserError, match=r"^the workers find no folder for their sockets: .*x is too long .* set TMPDIR"),
+        sockets_folder(),
+    ):
+        pass
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -72,24 +115,67 @@ async def test_a_worker_that_takes_the_place_of_one_that_died_is_found(folder: P
     (folder / "kept").rename(folder / "2.sock")
     asking = Siblings(folder, 1, "t")
     with structlog.testing.capture_logs() as logs:
-        assert await asking.ask("GET", "/x") == {2: None}
-        assert await asking.ask("GET", "/x") == {2: None}
+        assert await asking.look("/x") == {2: None}
+        assert await asking.look("/x") == {2: None}
         async with worker(folder, 2):
-            assert (await asking.ask("GET", "/x"))[2] is not None
+            assert (await asking.look("/x"))[2] is not None
     assert [(line["event"], line["workers"]) for line in logs if line["log_level"] == "warning"] == [
         ("some workers do not answer: their calls are not shown", [2])  # once
     ]
 
 
 async def test_one_that_is_too_busy_keeps_nobody_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_LIMIT_S", 0.05)
     monkeypatch.setattr(module, "ASK_LIMIT_S", 0.05)
     with private_listener(folder, 2):  # it listens, and answers nobody
         async with worker(folder, 3):
-            answers = await Siblings(folder, 1, "t").ask("GET", "/x")
+            answers = await Siblings(folder, 1, "t").look("/x")
             assert (answers[2], answers[3] is not None) == (None, True)
         with pytest.raises(SiblingLost, match=r"worker 2 does not answer within 0.05 s"):
             async with Siblings(folder, 1, "t").asked(2, "GET", "/x", b"", ""):
                 pass
+
+
+async def test_one_that_was_silent_is_not_waited_for_again_until_a_while_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_LIMIT_S", 0.05)
+    monkeypatch.setattr(module, "SILENT_S", 0.3)
+    asking = Siblings(folder, 1, "t")
+    with private_listener(folder, 2) as stopped:
+        assert await asking.look("/x") == {2: None}
+        silent_until = trio.current_time() + 0.3
+        monkeypatch.setattr(module, "LOOK_LIMIT_S", 10.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_pages, stopped, echo)
+            assert await asking.look("/x") == {2: None}
+            assert await asking.find("/x") is None
+            assert (await asking.tell("/x"))[2] is not None  # a wish is put to all
+            await trio.sleep_until(silent_until)
+            assert (await asking.look("/x"))[2] is not None
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_first_that_has_it_is_enough(folder: Path) -> None:
+    async def has_none(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with private_listener(folder, 2):  # it listens, and answers nobody
+        async with worker(folder, 3, has_none), worker(folder, 4):
+            asking = Siblings(folder, 1, "t")
+            began = trio.current_time()
+            assert await asking.find("/x") == 4
+            assert trio.current_time() - began < module.LOOK_LIMIT_S  # nobody waited for 2
+            assert 2 in await asking.look("/x")
+        async with worker(folder, 3, has_none):
+            assert await asking.find("/x") is None
+
+
+async def test_all_are_told(folder: Path) -> None:
+    async with worker(folder, 2), worker(folder, 3):
+        answers = await Siblings(folder, 1, "t").tell("/drain")
+    assert [answer.json()[:2] for answer in answers.values() if answer is not None] == [["POST", "/drain"]] * 2
 
 
 async def test_one_is_asked_with_a_body_and_read_as_it_speaks(folder: Path) -> None:
@@ -121,7 +207,7 @@ async def test_one_that_is_gone_is_lost(folder: Path) -> None:
     with pytest.raises(SiblingLost, match=r"worker 7 cannot be reached \(ConnectError\)"):
         async with Siblings(folder, 1, "t").asked(7, "GET", "/x", b"", ""):
             pass
-    assert await Siblings(folder, 1, "t").ask("GET", "/x") == {}
+    assert await Siblings(folder, 1, "t").look("/x") == {}
 
 
 async def test_one_that_dies_while_it_speaks_breaks_off(folder: Path) -> None:

@@ -128,8 +128,27 @@ async def test_who_may_not_ask_here_is_not_answered_by_the_other(headers: dict[s
 
 async def test_a_drain_reaches_all() -> None:
     async with two_workers() as (first, second):
-        assert (await first.ask("/api/v1/drain", "POST"))[0] == 202
+        status, told = await first.ask("/api/v1/drain", "POST")
+        assert (status, told["reason"], [row["draining"] for row in told["workers"]]) == (202, "draining", [True, True])
         assert (first.draining.is_set(), second.draining.is_set()) == (True, True)
+
+
+async def test_r45_the_servers_state_is_that_of_all_workers_with_a_row_for_each() -> None:
+    async with two_workers() as both:
+        both[1].draining.set()
+        for worker in both:
+            status, told = await worker.ask("/api/v1/server")
+            assert (status, told["calls"], told["silent_workers"]) == (200, 2, [])
+            assert [(row["worker"], row["calls"], row["ready"]) for row in told["workers"]] == [(1, 1, True), (2, 1, False)]
+            assert (told["ready"], told["reason"]) == (False, "worker 2: draining")
+
+
+async def test_the_state_of_a_worker_that_does_not_answer_is_missing_and_said() -> None:
+    async with two_workers() as (first, second):
+        (second.sockets / "2.sock").unlink()
+        (second.sockets / "2.sock").touch()
+        status, told = await first.ask("/api/v1/server")
+        assert (status, told["calls"], told["silent_workers"], len(told["workers"])) == (200, 1, [2], 1)
 
 
 async def test_a_worker_that_does_not_answer_is_left_out_and_said() -> None:
@@ -143,13 +162,13 @@ async def test_a_worker_that_does_not_answer_is_left_out_and_said() -> None:
 async def test_a_worker_of_another_version_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_workers() as (first, _second):
         with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
-            patch.setattr(Siblings, "ask", answer_oddly)
+            patch.setattr(Siblings, "look", answer_oddly)
             status, listed = await first.ask("/api/v1/calls")
         assert (status, [call["call_id"] for call in listed["calls"]]) == (200, ["c-one"])
         assert [line["worker"] for line in logs] == [2]
 
 
-async def answer_oddly(_siblings: Siblings, _method: str, _path: str) -> dict[int, httpx2.Response | None]:
+async def answer_oddly(_siblings: Siblings, _path: str) -> dict[int, httpx2.Response | None]:
     await trio.lowlevel.checkpoint()
     return {2: httpx2.Response(200, json={"calls": [{"call_id": 7}]}), 3: httpx2.Response(500)}
 

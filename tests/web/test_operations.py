@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import trio
@@ -18,7 +19,7 @@ from trio_voice.server.metrics import Metrics
 from trio_voice.server.tokens import Issuer
 from trio_voice.web.access import Access
 from trio_voice.web.answers import error_answer
-from trio_voice.web.operations import Operations
+from trio_voice.web.operations import Operations, WorkerView, of_all
 
 
 @define
@@ -66,6 +67,19 @@ async def test_the_servers_state_is_shown(autojump_clock: trio.testing.MockClock
             "calls": 0,
             "places_taken": 1,
             "places": 3,
+            "workers": [
+                {
+                    "worker": 1,
+                    "uptime_s": 2.5,
+                    "ready": True,
+                    "reason": None,
+                    "draining": False,
+                    "calls": 0,
+                    "places_taken": 1,
+                    "places": 3,
+                }
+            ],
+            "silent_workers": [],
         },
     )
 
@@ -73,6 +87,33 @@ async def test_the_servers_state_is_shown(autojump_clock: trio.testing.MockClock
 async def test_a_server_that_is_not_ready_says_why() -> None:
     told = json.loads((await World("the model is away", max_calls=0).ask("/api/v1/server")).body)
     assert (told["ready"], told["reason"], told["places"]) == (False, "the model is away", None)
+
+
+def row(worker: int, **changes: Any) -> WorkerView:
+    facts = {"uptime_s": 2.5, "ready": True, "reason": None, "draining": False, "calls": 1, "places_taken": 2, "places": 3}
+    return WorkerView(worker=worker, **(facts | changes))
+
+
+def test_what_several_workers_say_is_added_up_and_each_has_a_row() -> None:
+    one, three = row(1, uptime_s=9.0), row(3, calls=4, places_taken=5, places=6)
+    both = of_all("1.2.3", [one, three], silent=[2])
+    assert (both.version, both.uptime_s, both.calls, both.places_taken, both.places) == ("1.2.3", 9.0, 5, 7, 9)
+    assert both.workers == [one, three]
+    assert (both.ready, both.reason, both.draining, both.silent_workers) == (True, None, False, [2])
+
+
+def test_places_without_a_bound_are_without_a_bound_in_all() -> None:
+    assert of_all("1", [row(1), row(2, places=None)]).places is None
+
+
+def test_all_are_not_ready_for_the_reason_that_they_share() -> None:
+    told = of_all("1", [row(number, ready=False, reason="draining", draining=True) for number in (1, 2)])
+    assert (told.ready, told.reason, told.draining) == (False, "draining", True)
+
+
+def test_one_that_is_not_ready_is_named() -> None:
+    told = of_all("1", [row(1), row(2, ready=False, reason="the model is away")])
+    assert (told.ready, told.reason, told.draining) == (False, "worker 2: the model is away", False)
 
 
 async def test_r41_an_operator_drains_the_server_once_and_may_ask_again() -> None:

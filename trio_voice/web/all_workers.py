@@ -1,7 +1,7 @@
 """The calls of all workers, whichever of them is asked: an ASGI application around each worker's own.
 
-What concerns one call is answered here if the call is, and else handed to the worker that has it. The list of calls is put
-together from all, and a drain reaches all. Everything else is the worker's own business.
+What concerns one call is answered here if the call is, and else handed to the worker that has it. The list of calls and the
+server's state are put together from all, and a drain reaches all. Everything else is the worker's own business.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trio_voice.server.directory import CallDirectory
-from trio_voice.server.siblings import SiblingLost, Siblings
+from trio_voice.server.siblings import Answers, SiblingLost, Siblings
 from trio_voice.web.access import Access
 from trio_voice.web.answers import API_PATH, error_answer, json_answer
 from trio_voice.web.bodies import read_body
 from trio_voice.web.calls_api import CallList, CallView
+from trio_voice.web.operations import Operations, ServerView, of_all
 
 LOOK_EVERY_S = 1.0
 """How old what is known of the others' calls may be, for those who watch."""
@@ -36,7 +37,6 @@ APPEAR_LIMIT_S = 5.0
 APPEAR_EVERY_S = 0.25
 log = structlog.get_logger(__name__)
 
-_OK = 200
 _Read = TypeVar("_Read", bound=msgspec.Struct)
 _OF_CALL = re.compile(rf"(?:{API_PATH})?/calls/([^/]+)/events|{API_PATH}/calls/([^/]+)(?:/(?:hang-up|say|transfer))?")
 _KEPT_HEADERS = frozenset({"content-type", "cache-control", "x-accel-buffering", "www-authenticate"})
@@ -64,7 +64,7 @@ class CallsElsewhere:
             await trio.lowlevel.checkpoint()
             return
         self._looked_at = trio.current_time()
-        looks = _read(await self.siblings.ask("GET", "/console/live"), LiveLook)
+        looks = _read(await self.siblings.look("/console/live"), LiveLook).values()
         self.calls = [view for look in looks for view in look.calls]
         self.levels = {call: levels for look in looks for call, levels in look.levels.items()}
 
@@ -82,6 +82,7 @@ class AllWorkers:
     directory: CallDirectory
     siblings: Siblings
     own_calls: Callable[[], list[CallView]]
+    operations: Operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -92,8 +93,9 @@ class AllWorkers:
         if path == f"{API_PATH}/calls" and method == "GET":
             await self._answer(scope, receive, send, self._list)
         elif path == f"{API_PATH}/drain" and method == "POST":
-            await self.siblings.ask("POST", path)
-            await self.own(scope, receive, send)
+            await self._answer(scope, receive, send, self._drain)
+        elif path == f"{API_PATH}/server" and method == "GET":
+            await self._answer(scope, receive, send, self._state)
         elif (found := _OF_CALL.fullmatch(path)) is not None:
             await self._of_call(found[1] or found[2], scope, receive, send)
         else:
@@ -117,10 +119,23 @@ class AllWorkers:
         await response(scope, receive, send)
 
     async def _list(self, _request: Request) -> Response:
-        answers = await self.siblings.ask("GET", f"{API_PATH}/calls")
-        calls = [*self.own_calls(), *(view for each in _read(answers, CallList) for view in each.calls)]
-        silent = sorted(number for number, answer in answers.items() if answer is None)
-        return json_answer(CallList(sorted(calls, key=lambda call: call.started_at), silent))
+        answers = await self.siblings.look(f"{API_PATH}/calls")
+        calls = [*self.own_calls(), *(view for each in _read(answers, CallList).values() for view in each.calls)]
+        return json_answer(CallList(sorted(calls, key=lambda call: call.started_at), _silent(answers)))
+
+    async def _state(self, _request: Request) -> Response:
+        return json_answer(self._together(await self.siblings.look(f"{API_PATH}/server")))
+
+    async def _drain(self, _request: Request) -> Response:
+        answers = await self.siblings.tell(f"{API_PATH}/drain")
+        self.operations.begin_draining()
+        return json_answer(self._together(answers), status=202)
+
+    def _together(self, answers: Answers) -> ServerView:
+        own = self.operations.view()
+        views = _read(answers, ServerView) | {self.siblings.number: own}
+        rows = [msgspec.structs.replace(views[number].workers[0], worker=number) for number in sorted(views)]
+        return of_all(own.version, rows, _silent(answers))
 
     # --- one call
 
@@ -138,10 +153,9 @@ class AllWorkers:
         """Find the worker that has a call; None: we have it by now, or nobody has."""
         until = trio.current_time() + wait_s
         while True:
-            answers = await self.siblings.ask("GET", f"{API_PATH}/calls/{quote(name, safe='')}")
-            for number, answer in answers.items():
-                if answer is not None and answer.status_code == _OK:
-                    return number
+            number = await self.siblings.find(f"{API_PATH}/calls/{quote(name, safe='')}")
+            if number is not None:
+                return number
             if self.directory.named(name) is not None or trio.current_time() >= until:
                 return None
             await trio.sleep(APPEAR_EVERY_S)
@@ -165,13 +179,17 @@ async def _no_such_call(request: Request) -> Response:
     raise HTTPException(404, f"no call {request.url.path.split('/')[-2]!r} is in progress")
 
 
-def _read(answers: dict[int, httpx2.Response | None], kind: type[_Read]) -> list[_Read]:
+def _silent(answers: Answers) -> list[int]:
+    return sorted(number for number, answer in answers.items() if answer is None)
+
+
+def _read(answers: Answers, kind: type[_Read]) -> dict[int, _Read]:
     """What those said who did answer, and in our words: one that was started after an update may have others."""
-    found = []
+    found = {}
     for number, answer in answers.items():
-        if answer is not None and answer.status_code == _OK:
+        if answer is not None and answer.is_success:
             try:
-                found.append(msgspec.json.decode(answer.content, type=kind))
+                found[number] = msgspec.json.decode(answer.content, type=kind)
             except msgspec.DecodeError as error:
                 log.warning("a worker is of another version: its calls are not shown", worker=number, reason=str(error))
     return found

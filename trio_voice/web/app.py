@@ -131,6 +131,7 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
             directory=dependencies.directory,
             siblings=dependencies.siblings,
             own_calls=lambda: [calls.view(call) for call in dependencies.directory],
+            operations=operations,
         )
     return SecurityHeaders(app)
 

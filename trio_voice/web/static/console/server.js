@@ -25,10 +25,15 @@ function about(facts, now) {
     line("model", facts.model),
     line("trio-voice", facts.version),
     line("runs since", new Date(Date.now() - 1000 * now.uptime_s).toLocaleString()),
-    line("calls", `${now.calls} in progress${now.places === null ? "" : `, places for ${now.places}`}`),
+    line("calls", calls(now)),
+    now.workers.length + now.silent_workers.length > 1 ? line("workers", now.workers.map(worker), now.silent_workers.map(silent)) : [],
     line("carriers connect to", facts.media_urls.map((url) => el("code", {}, url))),
     line("for machines", ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"].flatMap((path) => [el("a", { href: path }, path), " "]))));
 }
+
+const calls = (told) => `${told.calls} in progress${told.places === null ? "" : `, places for ${told.places}`}`;
+const worker = (row) => el("div", {}, `${row.worker}: ${calls(row)}${row.ready ? "" : `; takes no new ones: ${row.reason}`}`);
+const silent = (number) => el("div", {}, `${number}: does not answer`);
 
 function settings(sections) {
   const changed = (setting) => !setting.is_default;
