@@ -93,7 +93,7 @@ class Poller:
             self._epoll.register(fileno, select.EPOLLIN)
         except FileExistsError:
             raise trio.BusyResourceError("another task watches this socket") from None
-        except OSError:
+        except (OSError, ValueError):  # the number of a closed socket is -1
             raise trio.ClosedResourceError("this socket was closed") from None
         before = self._watches.pop(fileno, None)
         if before is not None:  # of a socket that had this number, and was closed by somebody who told nobody
