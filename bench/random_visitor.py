@@ -42,6 +42,14 @@ class RandomVisitor:
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
             pass
 
+    async def read_every_page(self, port: int, tls: ssl.SSLContext | None) -> None:
+        """Have all pages asked for once: what a server loads for the first of their readers stays."""
+        for path in (*PAGES, "/calls/nobody/events"):
+            async with await connected(port, tls) as stream:
+                await stream.send_all(self._request(path, {"Authorization": f"Bearer {self.token}"}))
+                while await stream.receive_some(4096):
+                    pass
+
     async def _be_silent(self, _stream: trio.abc.Stream) -> None:
         await trio.sleep(self.random.uniform(0.0, LONGEST_S))
 

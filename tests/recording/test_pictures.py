@@ -65,6 +65,20 @@ async def test_a_call_that_cannot_be_drawn_is_logged_and_the_next_is_drawn(
     assert (tmp_path / "drawn").exists()
 
 
+async def test_a_system_that_gives_no_process_keeps_one_call_from_being_drawn_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = [[str(tmp_path / "no such program")], [sys.executable, "-c", f"open({str(tmp_path / 'drawn')!r}, 'w')"]]
+    monkeypatch.setattr(module, "drawing", lambda _folder: commands.pop(0))
+    with structlog.testing.capture_logs() as logs, trio.fail_after(30):
+        async with pictures_of_calls() as pictures:
+            for _ in range(2):
+                async with pictures.attend(live(tmp_path)):
+                    pass
+    assert [(line["event"], line["error"]) for line in logs] == [("a call could not be drawn", "No such file or directory")]
+    assert (tmp_path / "drawn").exists()
+
+
 @pytest.mark.usefixtures("slow")
 async def test_drawing_takes_no_longer_than_it_may(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DRAWING_LIMIT_S", 0.05)

@@ -14,7 +14,7 @@ import structlog
 import trio
 import trio.testing
 
-from tests.server.rig import threads_at_once
+from tests.server.rig import no_threads, threads_at_once
 from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.core.commands import ClearPlayback, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, PlaybackMarked
@@ -98,6 +98,29 @@ async def test_a_call_of_no_length_leaves_no_file(autojump_clock: trio.testing.M
             pass
     assert not (tmp_path / "1.wav").exists()
     assert logs == []
+
+
+async def test_r37_what_no_thread_was_there_to_write_is_written_when_there_is_one(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "1.wav"
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(path) as recorder:
+            with no_threads():
+                await talk(recorder, 5.0)
+                assert not path.exists()
+            await talk(recorder, 5.0, since_s=5.0)
+        with no_threads():
+            async with recording(tmp_path / "2.wav") as recorder:
+                recorder.on_event(1.0, CallerAudio(FRAME * 50))
+    assert sides(path) == ([(SAID, 80_000)], [(0, 80_000)])
+    failure = "the system gives this process no more threads"
+    assert told(logs) == [
+        ("warning", "writing the recording", failure, None),
+        ("warning", "writing the recording", "none any more", None),
+        ("warning", "writing the recording", failure, None),
+        ("error", "the end of the recording is lost", failure, 1.0),
+    ]
 
 
 # --- disks

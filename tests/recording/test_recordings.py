@@ -11,7 +11,7 @@ import structlog
 import trio
 import trio.testing
 
-from tests.server.rig import threads_at_once
+from tests.server.rig import no_threads, threads_at_once
 from trio_voice.core.events import CallerAudio
 from trio_voice.recording.recordings import DAY_S, TIDY_EVERY_S, Recordings, mark_of, recordings_in
 from trio_voice.recording.settings import RecordingSettings
@@ -76,6 +76,20 @@ async def test_it_is_tidied_at_the_start_and_every_hour(autojump_clock: trio.tes
             await trio.sleep(2.0)
             assert not second.exists()
     assert [(line["event"], line["recordings"]) for line in logs] == [("old recordings were removed", 1)] * 2
+
+
+async def test_when_no_thread_is_there_to_tidy_it_is_done_an_hour_later(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    old = file(tmp_path, f"{ID}/recording.wav", 2.0)
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recordings_in(tmp_path, RecordingSettings(keep_days=1)):
+            with no_threads():
+                await trio.sleep(1.0)
+            assert old.exists()
+            await trio.sleep(TIDY_EVERY_S)
+            assert not old.exists()
+    assert [line["event"] for line in logs] == ["old recordings cannot be looked for", "old recordings were removed"]
 
 
 async def test_without_a_limit_nothing_is_removed(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:

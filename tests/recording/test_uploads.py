@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +17,7 @@ import structlog
 import trio
 import trio.testing
 
+from tests.server.rig import no_threads
 from trio_voice.core.events import CallerAudio
 from trio_voice.errors import ConfigError, how_to_install
 from trio_voice.recording import uploads as module
@@ -24,6 +25,7 @@ from trio_voice.recording.recordings import mark_of, recordings_in
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.recording.uploads import LAST_UPLOAD_LIMIT_S, QUIET_S, Uploads, uploads_to
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.threads import NO_THREAD
 
 pytest.importorskip("moto", reason="moto is not installed")
 
@@ -308,3 +310,29 @@ async def test_without_boto3_the_server_does_not_start(tmp_path: Path, monkeypat
         async with uploads_to("s3://calls", tmp_path, RecordingSettings()):
             raise AssertionError("it does not begin")
     assert str(caught.value) == f"recording.s3_url needs boto3; install it with: {how_to_install('boto3')}"
+
+
+async def test_what_waits_for_a_thread_is_uploaded_when_there_is_one(
+    mock_clock: trio.testing.MockClock, tmp_path: Path, endpoint: str, bucket: str
+) -> None:
+    left = leave(tmp_path, 1)
+    with structlog.testing.capture_logs() as logs:
+        with no_threads():
+            stack = AsyncExitStack()
+            uploads = await stack.enter_async_context(uploading(tmp_path, endpoint, bucket))
+            await settled(uploads)
+            uploads._waiting[leave(tmp_path, 2)] = True
+            uploads._came.set()
+            await settled(uploads)
+            assert (uploads.waiting, uploads.problem) == (1, NO_THREAD)
+        async with stack:
+            mock_clock.jump(1.0)
+            await settled(uploads)
+            mock_clock.jump(QUIET_S)
+            await settled(uploads)
+    assert stored(endpoint, bucket) == {name_of(1): left.read_bytes(), name_of(2): b"RIFF2"}
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "recordings of before cannot be looked for",
+        "uploading recordings",
+        "uploading recordings",
+    ]

@@ -17,7 +17,7 @@ import trio.testing
 from attrs import define, field
 
 from tests.records.samples import STARTED_AT, call_id, facts, write_journal
-from tests.server.rig import threads_at_once
+from tests.server.rig import no_threads, threads_at_once
 from trio_voice.errors import UserError
 from trio_voice.records.address import Address, file_address
 from trio_voice.records.database import Database, DatabaseFailedError
@@ -300,6 +300,27 @@ async def test_a_schema_that_becomes_newer_later_ends_nothing(autojump_clock: tr
             await trio.sleep(FIRST_PAUSE_S)
             assert (records.problem, spooled(tmp_path)) == ("it has a newer schema", [call_id(1)])
             records.stop()
+
+
+async def test_r38_calls_wait_while_there_is_no_thread_to_record_them(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    database = FailingDatabase()
+    with threads_at_once():
+        async with trio.open_nursery() as nursery:
+            records = await run_beside(nursery, database, tmp_path)
+            await trio.sleep(1.0)
+            with no_threads():
+                records.begin(facts(1))
+                write_journal(tmp_path, 1)
+                records.end(call_id(1))
+                await trio.sleep(SECOND_LOOK_S)
+                assert (records.waiting, records.problem) == (1, "the system gives this process no more threads")
+            await trio.sleep(61.0)
+            assert (records.waiting, records.problem, database.taken) == (0, "", [call_id(1)])
+            records.stop()
+            with no_threads():
+                await trio.sleep(1.0)
 
 
 # --- a database that hangs

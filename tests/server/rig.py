@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -68,6 +68,12 @@ async def _inline(function: Callable[..., Any], *args: Any, **options: Any) -> A
     """Stands for a thread: a clock that jumps while all tasks wait would jump while the thread works."""
     await trio.lowlevel.checkpoint()
     return function(*args)
+
+
+async def _refused(*_args: Any, **_options: Any) -> NoReturn:
+    """Stands for a system that gives no thread; tests/storage/test_threads.py holds Python to these words."""
+    await trio.lowlevel.checkpoint()
+    raise RuntimeError("can't start new thread")
 
 
 @define(eq=False)
@@ -453,6 +459,14 @@ def audio_of(message: Message) -> bytes:
 def threads_at_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio.to_thread, "run_sync", _inline)
+        yield
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """There is no thread to be had in the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", _refused)
         yield
 
 

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from attrs import define
 
+from tests.server.rig import no_threads
 from trio_voice.server.dial import ConnectFailed, Target, dial
 
 
@@ -70,6 +71,11 @@ class Unreachable(trio.abc.SocketFactory):
 
     def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> NoReturn:  # noqa: A002 - Trio's name
         raise self.errors.pop(0)
+
+
+async def test_a_name_that_no_thread_is_there_to_resolve_is_a_failed_connection() -> None:
+    with no_threads(), pytest.raises(ConnectFailed, match=r"example\.com.*: the system gives this process no more threads"):
+        await dial(Target.of("wss://example.com/"), None)
 
 
 async def test_a_refused_connection_says_so_in_plain_words() -> None:

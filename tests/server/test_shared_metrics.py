@@ -7,12 +7,14 @@ from pathlib import Path
 
 import structlog
 import trio
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.server.rig import no_threads, threads_at_once
 from trio_voice.server.admission import Admission, EntryFault
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.metrics import Metrics
-from trio_voice.server.shared_metrics import OLD_S, SharedMetrics, merged
+from trio_voice.server.shared_metrics import OLD_S, WRITTEN_EVERY_S, SharedMetrics, merged
 
 
 def worker(number: int, folder: Path) -> SharedMetrics:
@@ -67,6 +69,21 @@ async def test_a_folder_that_takes_nothing_is_told_once_and_our_own_numbers_are_
             one._write(b"")
         assert values(await one.page(), "trio_voice_call_places") == {"1": 1.0}
     assert [line["reason"] for line in logs] == ["Not a directory"]
+
+
+async def test_numbers_that_no_thread_was_there_to_share_are_shared_later(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    one = worker(1, tmp_path)
+    with structlog.testing.capture_logs() as logs, threads_at_once():
+        async with trio.open_nursery() as nursery:
+            with no_threads():
+                nursery.start_soon(one.run)
+                await trio.sleep(1.0)
+            assert [line["reason"] for line in logs] == ["the system gives this process no more threads"]
+            await trio.sleep(WRITTEN_EVERY_S)
+            assert (tmp_path / "1.prom").exists()
+            nursery.cancel_scope.cancel()
 
 
 def test_every_form_of_a_sample_gets_its_worker() -> None:

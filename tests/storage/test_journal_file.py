@@ -13,7 +13,7 @@ import structlog
 import trio
 import trio.testing
 
-from tests.server.rig import threads_at_once
+from tests.server.rig import no_threads, threads_at_once
 from trio_voice.storage import journal_file as module
 from trio_voice.storage.journal_file import (
     LAST_LINE_CHARACTERS,
@@ -89,6 +89,30 @@ async def test_what_cannot_be_written_is_kept_until_it_can(autojump_clock: trio.
             journal.put("three")
     assert (folder / "call.jsonl").read_text("utf-8") == "one\ntwo\nthree\n"
     assert told(logs) == [("warning", "writing the journal", "File exists"), ("warning", "writing the journal", "none any more")]
+
+
+async def test_what_no_thread_was_there_to_write_is_kept_until_there_is_one(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with journal_file(tmp_path / "call.jsonl") as journal:
+            with no_threads():
+                journal.put("one")
+                await trio.sleep(WRITE_EVERY_S * 3)
+                journal.put("two")
+            await trio.sleep(WRITE_EVERY_S * 2)
+            assert (tmp_path / "call.jsonl").read_text("utf-8") == "one\ntwo\n"
+    failure = "the system gives this process no more threads"
+    assert told(logs) == [("warning", "writing the journal", failure), ("warning", "writing the journal", "none any more")]
+
+
+async def test_a_journal_whose_end_no_thread_was_there_to_write_says_so(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    with no_threads(), structlog.testing.capture_logs() as logs:
+        async with journal_file(tmp_path / "call.jsonl") as journal:
+            journal.put("one")
+    assert told(logs)[-1][:2] == ("error", "the end of the journal is lost")
 
 
 class FullDisk(FileIO):

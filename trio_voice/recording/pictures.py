@@ -59,12 +59,19 @@ class Pictures:
         """Draw what waits, until nobody sends any more."""
         async for folder in self._receive:
             with trio.move_on_after(DRAWING_LIMIT_S) as scope:
-                done = await trio.run_process(drawing(folder), check=False, stdout=subprocess.DEVNULL, capture_stderr=True)
-                if done.returncode not in DRAWN:
-                    lines = done.stderr.decode(errors="replace").splitlines()
-                    log.warning("a call could not be drawn", folder=str(folder), error=lines[-1] if lines else done.returncode)
+                await self._draw(folder)
             if scope.cancelled_caught:
                 log.warning("a call could not be drawn", folder=str(folder), error=f"it took longer than {DRAWING_LIMIT_S:g} s")
+
+    async def _draw(self, folder: Path) -> None:
+        try:
+            done = await trio.run_process(drawing(folder), check=False, stdout=subprocess.DEVNULL, capture_stderr=True)
+        except OSError as error:  # the system gives no process, or no pipe
+            log.warning("a call could not be drawn", folder=str(folder), error=error.strerror or str(error))
+            return
+        if done.returncode not in DRAWN:
+            lines = done.stderr.decode(errors="replace").splitlines()
+            log.warning("a call could not be drawn", folder=str(folder), error=lines[-1] if lines else done.returncode)
 
     def stop(self) -> None:
         """Draw what waits, and nothing more."""

@@ -7,11 +7,9 @@ silence stands in their place, so that what follows is where it belongs. The cal
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 import trio
@@ -21,6 +19,7 @@ from trio_voice.core.commands import ClearPlayback, Command, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, Event, PlaybackMarked
 from trio_voice.recording.tape import SAMPLES_PER_S, Tape
 from trio_voice.recording.wav_file import WavFile
+from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,6 @@ LONGEST_WAIT_S = 60.0
 LAST_WRITE_LIMIT_S = 5.0
 WRITERS_LIMIT = 4
 """How many threads may write recordings at once."""
-_T = TypeVar("_T")
 
 
 def recording_writers() -> trio.CapacityLimiter:
@@ -102,7 +100,8 @@ class Recorder:
                 with trio.move_on_after(WRITE_EVERY_S):
                     await self._ending.wait()
             await self._write(self._now_s)
-            await self._in_thread(self._close)
+            with suppress(OSError):  # there is no thread, and what that means was told
+                await in_thread(self._close, limiter=self.writers)
         if self._scope.cancelled_caught or self._waiting:
             left_s = round(sum(piece.samples for piece in self._waiting) / SAMPLES_PER_S, 3)
             log.error("the end of the recording is lost", path=str(self.path), lost_s=left_s, error=self._failure or "too slow")
@@ -123,7 +122,10 @@ class Recorder:
             self._waiting.append(_Piece(len(left), left, right))
             self._shed()
         if self._waiting:
-            written, failure = await self._in_thread(partial(self._append, tuple(self._waiting)))
+            try:
+                written, failure = await in_thread(self._append, tuple(self._waiting), limiter=self.writers)
+            except OSError as error:  # there is no thread
+                written, failure = 0, error.strerror or str(error)
             for _ in range(written):
                 self._waiting.popleft()
             if failure != self._failure:
@@ -162,10 +164,6 @@ class Recorder:
             self._file.close()
         except OSError as error:
             self._failure = error.strerror or str(error)
-
-    async def _in_thread(self, function: Callable[[], _T]) -> _T:
-        """The thread is abandoned at the end's bound: nothing can interrupt it in the disk."""
-        return await trio.to_thread.run_sync(function, limiter=self.writers, abandon_on_cancel=True)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from attrs import define, field
 from trio_voice.recording.recorder import Recorder, recording, recording_writers
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +43,13 @@ class Recordings:
     async def tidy(self) -> None:
         """Remove old recordings, now and every hour, until cancelled."""
         while True:
-            removed = await trio.to_thread.run_sync(self.remove_old, time.time(), abandon_on_cancel=True, limiter=self._writers)
-            if removed:
-                log.info("old recordings were removed", recordings=removed, older_than_days=self.settings.keep_days)
+            try:
+                removed = await in_thread(self.remove_old, time.time(), limiter=self._writers)
+            except OSError as error:  # there is no thread, or a folder cannot be read
+                log.warning("old recordings cannot be looked for", error=error.strerror or str(error))
+            else:
+                if removed:
+                    log.info("old recordings were removed", recordings=removed, older_than_days=self.settings.keep_days)
             await trio.sleep(TIDY_EVERY_S)
 
     def remove_old(self, now: float) -> int:

@@ -23,6 +23,7 @@ from trio_voice.recording.bucket import Bucket, UploadError
 from trio_voice.recording.recordings import MARK, files_in, mark_of
 from trio_voice.recording.settings import RecordingSettings, bucket_and_prefix
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +114,7 @@ class Uploads:
 
     async def _mark(self, path: Path) -> None:
         try:
-            await trio.to_thread.run_sync(_make_mark, path, limiter=self._markers, abandon_on_cancel=True)
+            await in_thread(_make_mark, path, limiter=self._markers)
         except OSError as error:
             log.warning("a recording has no mark: a server that is killed forgets to upload it", path=str(path), error=str(error))
 
@@ -121,7 +122,10 @@ class Uploads:
         """Try one; after a failure pause. Returns whether it is done."""
         with trio.move_on_after(UPLOAD_LIMIT_S) as scope:
             send = partial(self._send, path, ours=self._waiting[path])
-            failure = await trio.to_thread.run_sync(send, limiter=self._one, abandon_on_cancel=True)
+            try:
+                failure = await in_thread(send, limiter=self._one)
+            except OSError as error:  # there is no thread
+                failure = error.strerror or str(error)
         if scope.cancelled_caught:
             failure = f"it took longer than {UPLOAD_LIMIT_S:g} s"
         is_ours = self._waiting.pop(path)
@@ -141,7 +145,12 @@ class Uploads:
     async def _look(self) -> None:
         """Find what another server has left behind."""
         look = partial(self._left_behind, time.time())
-        found, fresh = await trio.to_thread.run_sync(look, limiter=self._one, abandon_on_cancel=True)
+        try:
+            found, fresh = await in_thread(look, limiter=self._one)
+        except OSError as error:  # there is no thread, or the folder cannot be read
+            log.warning("recordings of before cannot be looked for", error=error.strerror or str(error))
+            self._look_at = trio.current_time() + QUIET_S
+            return
         again = len(found) > MOST_WAITING or (bool(fresh.difference(self._live)) and not self._has_looked)
         self._look_at = trio.current_time() + QUIET_S if again else math.inf
         self._has_looked = True

@@ -8,7 +8,7 @@ in the spool is recorded too: a server that was killed, or another one of the sa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from trio_voice.records.spool import LIVE_FOR_S, Spool
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.call_record import CallFacts
 from trio_voice.storage.masking import mask_number
+from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,7 @@ class Records:
             await self._work_off()
         if self._over:
             log.warning("calls are left to be recorded at the next start", calls=len(self._over), error=self.problem)
-        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True), suppress(DatabaseFailedError):
             await self._in_thread(self.desk.database.close)
 
     def stop(self) -> None:
@@ -151,7 +152,11 @@ class Records:
             over = dict(islice(self._over.items(), AT_ONCE if is_due else 0))
             if not begun and not over:
                 return
-            done = await self._in_thread(partial(self.desk.work, begun, over))
+            try:
+                done = await self._in_thread(partial(self.desk.work, begun, over))
+            except DatabaseFailedError as failure:
+                self._tell(str(failure))
+                return
             self._note(done)
             if done.failure:
                 return
@@ -196,8 +201,11 @@ class Records:
         self.problem = failure
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
-        """The thread is abandoned at the end's bound: nothing can interrupt it in the disk, or in a database that hangs."""
-        return await trio.to_thread.run_sync(function, limiter=self._thread, abandon_on_cancel=True)
+        """Work, and abandon the thread at the end's bound. Raises DatabaseFailedError, also when there is no thread."""
+        try:
+            return await in_thread(function, limiter=self._thread)
+        except OSError as error:
+            raise DatabaseFailedError(error.strerror or str(error)) from None
 
 
 @asynccontextmanager

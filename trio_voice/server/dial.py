@@ -14,6 +14,7 @@ from attrs import frozen
 from trio_voice.errors import TrioVoiceError
 from trio_voice.server.tls import TlsWire
 from trio_voice.server.wire import Wire, wire_of
+from trio_voice.storage.threads import NO_THREAD, is_lack_of_threads
 
 
 class ConnectFailed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
@@ -67,6 +68,10 @@ async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> Wire:
         raise ConnectFailed(f"cannot connect to {target}: the host name {target.host!r} cannot be resolved") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect to {target}: {_reason(error)}") from None
+    except RuntimeError as error:
+        if is_lack_of_threads(error):  # host names are resolved in one
+            raise ConnectFailed(f"cannot connect to {target}: {NO_THREAD}") from None
+        raise
     wire = wire_of(tcp)
     if not target.secure:
         return wire

@@ -19,6 +19,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.server.metrics import Metrics
+from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,10 @@ class SharedMetrics:
     async def run(self) -> None:
         """Leave our page for the others, again and again; runs until cancelled."""
         while True:
-            await trio.to_thread.run_sync(self._write, self.metrics.page())
+            try:
+                await in_thread(self._write, self.metrics.page())
+            except OSError as error:  # there is no thread
+                self._complain(error)
             await trio.sleep(WRITTEN_EVERY_S)
 
     async def page(self) -> bytes:
@@ -55,9 +59,12 @@ class SharedMetrics:
             draft.write_bytes(page)
             draft.replace(path)
         except OSError as error:
-            if not self._complained:
-                self._complained = True
-                log.warning("the metrics cannot be shared between workers", reason=error.strerror or str(error))
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning("the metrics cannot be shared between workers", reason=error.strerror or str(error))
 
     def _read(self) -> dict[int, str]:
         pages = {}

@@ -18,6 +18,8 @@ import structlog
 import trio
 from attrs import define, field
 
+from trio_voice.storage.threads import in_thread
+
 log = structlog.get_logger(__name__)
 
 WRITE_EVERY_S = 1.0
@@ -116,7 +118,10 @@ class JournalFile:
         """Have all that waits written. The thread is abandoned at the end's bound: nothing can interrupt it in the disk."""
         lines, self._lines = self._lines, []
         data = "".join(f"{line}\n" for line in lines).encode()
-        failure = await trio.to_thread.run_sync(write, data, limiter=self.writers, abandon_on_cancel=True)
+        try:
+            failure = await in_thread(write, data, limiter=self.writers)
+        except OSError as error:  # there is no thread
+            failure = error.strerror or str(error)
         if failure:
             self._lines = lines + self._lines
         else:
