@@ -81,6 +81,15 @@ def test_a_certificate_that_is_no_good_is_warned_of(tmp_path: Path) -> None:
     assert "\n  health    https://127.0.0.1:8080/healthz\n" in told
 
 
+def test_a_certificate_for_another_name_than_the_public_one_is_warned_of(tmp_path: Path) -> None:
+    pair = pair_in(tmp_path)
+    files = (f"server.tls_certificate_file={pair.certificate}", f"server.tls_key_file={pair.key}")
+    given = settings(tmp_path, *files, "server.public_url=https://calls.example.com")
+    own_url, media_urls = addresses(given.server, 8080)
+    told = banner(given, about(media_urls), own_url, "a token", [])
+    assert f"\n  WARNING   the certificate is for {HOST}, and not for calls.example.com (server.public_url)" in told
+
+
 def test_the_test_call_that_it_tells_of_finds_this_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert call_command(tmp_path / "calls") == "make call"

@@ -110,14 +110,18 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free
 async def test_our_own_certificate(tmp_path: Path) -> None:
     assert (await checks(settings()).tls()).text.startswith("none of ours")
 
-    async def found(*, days: int = 60, begins_in_days: int = -30) -> Finding:
+    async def found(*, days: int = 60, begins_in_days: int = -30, public_url: str | None = None) -> Finding:
         pair = pair_in(tmp_path, days=days, begins_in_days=begins_in_days)
-        return await checks(settings(tls_certificate_file=pair.certificate, tls_key_file=pair.key)).tls()
+        own = settings(tls_certificate_file=pair.certificate, tls_key_file=pair.key, public_url=public_url)
+        return await checks(own).tls()
 
     good = await found()
     assert good.verdict is Verdict.OK
     assert good.text.startswith(f"a certificate for {HOST}, until 20")
     assert (await found(days=3)).verdict is Verdict.NOTE
+    elsewhere = await found(public_url="https://other.example/")
+    assert (elsewhere.verdict, "and not for other.example (server.public_url)" in elsewhere.text) == (Verdict.NOTE, True)
+    assert (await found(public_url=f"https://{HOST}:8443")).verdict is Verdict.OK
     assert (await found(days=-3)).verdict is Verdict.WRONG
     assert (await found(begins_in_days=3)).verdict is Verdict.WRONG
     wrong = await checks(settings(tls_certificate_file=tmp_path / "gone")).tls()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import trio
 
@@ -44,8 +45,11 @@ def media_access(settings: Settings) -> MediaAccess:
 
 def server_certificate(settings: Settings) -> ServerCertificate | None:
     """Load our own certificate; None: plain HTTP is spoken. Raises ConfigError."""
-    file = settings.server.tls_certificate_file
-    return None if file is None else ServerCertificate(file, settings.server.tls_key_file)
+    server = settings.server
+    if server.tls_certificate_file is None:
+        return None
+    host = None if server.public_url is None else urlsplit(server.public_url).hostname
+    return ServerCertificate(server.tls_certificate_file, server.tls_key_file, host)
 
 
 def log_redaction(settings: Settings) -> Redaction:

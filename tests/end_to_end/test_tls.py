@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import ssl
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.end_to_end.test_program import GREETING, START_LIMIT_S, called, code_of, running, written
+from tests.end_to_end.test_program import GREETING, START_LIMIT_S, called, code_of, environment, running, written
 from tests.server.certificate_files import HOST, client_context, pair_in
 from trio_voice.server.certificates import LOOK_EVERY_S
+
+OPS = Path(__file__).resolve().parents[2] / "ops"
 
 
 async def page(url: str, path: str, context: ssl.SSLContext) -> str:
@@ -43,6 +48,25 @@ async def test_pages_and_calls_over_tls(tmp_path: Path, workers: str) -> None:
         process.send_signal(signal.SIGTERM)
         assert await code_of(process) == 0
     assert f"wss{facts['url'].removeprefix('https')}/media/twilio" in (tmp_path / "out.txt").read_text("utf-8")
+    assert "Traceback" not in (tmp_path / "err.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_health_check_of_the_image_asks_where_the_server_answers(tmp_path: Path, tls: bool) -> None:
+    words = re.search(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", (OPS / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert words is not None
+    python, *arguments = json.loads(words[1])
+    assert python == "python"
+    environ = environment() | {"TRIO_VOICE_SERVER_CALLS_FOLDER": str(tmp_path / "calls")}
+    check = partial(trio.run_process, [sys.executable, *arguments], env=environ, check=False, capture_stderr=True)
+    pair = pair_in(tmp_path)
+    files = ("--set", f"server.tls_certificate_file={pair.certificate}", "--set", f"server.tls_key_file={pair.key}")
+    async with running(tmp_path, *(files if tls else ())) as (process, _):
+        asked = await check()
+        assert (asked.returncode, asked.stderr) == (0, b"")
+        process.send_signal(signal.SIGTERM)
+        assert await code_of(process) == 0
+    assert (await check()).returncode == 1
     assert "Traceback" not in (tmp_path / "err.txt").read_text("utf-8")
 
 

@@ -76,6 +76,38 @@ def test_a_certificate_has_its_time(days: float, problem: str | None) -> None:
     assert FACTS.problem(AT + days * DAY_S) == problem
 
 
+NAMED = CertificateFacts(("voice.example.com", "*.calls.example.com", "192.0.2.7", "2001:db8::7"), AT, AT + 90 * DAY_S)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["voice.example.com", "Voice.Example.COM", "a.calls.example.com", "192.0.2.7", "2001:db8::7", "2001:0db8:0::7"],
+)
+def test_a_certificate_is_for_its_names(host: str) -> None:
+    assert NAMED.problem(AT, host) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["example.com", "other.example.com", "calls.example.com", "a.b.calls.example.com", "192.0.2.8", "x192.0.2.7"]
+)
+def test_a_certificate_for_other_names_than_the_servers_is_a_problem(host: str) -> None:
+    assert NAMED.problem(AT, host) == (
+        f"the certificate is for voice.example.com, *.calls.example.com, 192.0.2.7, 2001:db8::7, and not for {host} "
+        "(server.public_url): carriers and browsers refuse it, unless a proxy with another one is in front of the server"
+    )
+
+
+@pytest.mark.parametrize("host", [None, "voice.example.com"])
+def test_a_certificate_without_names_is_a_problem_from_its_first_day(host: str | None) -> None:
+    assert CertificateFacts((), AT, AT + 90 * DAY_S).problem(AT, host) == (
+        "the certificate is for no host (it has no subjectAltName): carriers and browsers refuse it; have it made with one"
+    )
+
+
+def test_a_host_in_other_letters_is_compared_as_certificates_have_it() -> None:
+    assert CertificateFacts(("xn--bcher-kva.example",), AT, AT + 90 * DAY_S).problem(AT, "bücher.example") is None
+
+
 def test_an_expired_certificate_is_a_problem_and_no_error(tmp_path: Path) -> None:
     pair = pair_in(tmp_path, days=-2)
     problem = ServerCertificate(pair.certificate, pair.key).problem

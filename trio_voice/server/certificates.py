@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import structlog
@@ -40,24 +41,47 @@ class CertificateFacts:
     """Seconds since 1970, as the next."""
     not_after: float
 
-    def problem(self, now: float) -> str | None:
-        """What its owner should know; None: it is good, and will be for a while."""
+    def problem(self, now: float, host: str | None = None) -> str | None:
+        """What its owner should know; None: it is good, and will be for a while. `host`: by what name the server is reached."""
         if now >= self.not_after:
             return f"the certificate of {self.owner} expired on {_day(self.not_after)}: carriers and browsers refuse it; renew it"
         if now < self.not_before:
             return f"the certificate of {self.owner} is not good before {_day(self.not_before)}; is this machine's clock right?"
+        if not self.names:
+            return f"the certificate is for {self.owner}: carriers and browsers refuse it; have it made with one"
+        if host is not None and not self.is_for(host):
+            return (
+                f"the certificate is for {self.owner}, and not for {host} (server.public_url): carriers and browsers refuse it, "
+                "unless a proxy with another one is in front of the server"
+            )
         if now >= self.not_after - DAYS_BEFORE * _DAY_S:
             return f"the certificate of {self.owner} expires on {_day(self.not_after)}; renew it"
         return None
 
+    def is_for(self, host: str) -> bool:
+        """Whether a client that wants to reach `host` takes it (RFC 9525: no other name counts, `*` stands for one label)."""
+        with suppress(ValueError):
+            address = ip_address(host)
+            return any(_is_address(name, address) for name in self.names)
+        with suppress(UnicodeError):
+            host = host.encode("idna").decode()
+        wanted = host.lower().rstrip(".")
+        return any(name.lower() in (wanted, f"*.{wanted.partition('.')[2]}") for name in self.names)
+
     @property
     def owner(self) -> str:
         """Whom it is for, in words."""
-        return ", ".join(self.names) or "no host (it has no subjectAltName: carriers and browsers refuse it)"
+        return ", ".join(self.names) or "no host (it has no subjectAltName)"
 
     def __str__(self) -> str:
         """Whom it is for, and how long."""
         return f"for {self.owner}, until {_day(self.not_after)}"
+
+
+def _is_address(name: str, address: IPv4Address | IPv6Address) -> bool:
+    with suppress(ValueError):
+        return ip_address(name) == address
+    return False
 
 
 def _day(at: float) -> str:
@@ -71,6 +95,8 @@ class ServerCertificate:
     certificate_file: Path
     key_file: Path | None = None
     """None: the key is in the certificate's file."""
+    host: str | None = None
+    """By what name the world reaches the server; None: that is not known."""
     now: Callable[[], float] = time.time
     """The time of day, in seconds since 1970."""
     context: ssl.SSLContext = field(init=False)
@@ -86,7 +112,7 @@ class ServerCertificate:
     @property
     def problem(self) -> str | None:
         """What is wrong with the certificate, or will be soon; None: nothing."""
-        return None if self.facts is None else self.facts.problem(self.now())
+        return None if self.facts is None else self.facts.problem(self.now(), self.host)
 
     async def watch(self) -> None:
         """Look again and again for a renewed certificate, and use it; runs until cancelled."""
@@ -102,6 +128,8 @@ class ServerCertificate:
                 log.warning("the renewed certificate cannot be used; the one before stays in use", reason=str(error))
             else:
                 log.info("a renewed certificate is in use", certificate=str(self.facts or "of an unknown owner"))
+                if self.problem is not None:
+                    log.warning("the renewed certificate has a flaw", reason=self.problem)
 
     def _look(self) -> tuple[object, ...]:
         """What of the files changes when they do."""
