@@ -9,8 +9,22 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from tests.test_public_names import imported_with
 from trio_voice import cli
 from trio_voice.errors import ConfigError, UserError
+
+
+def test_a_server_imports_only_what_it_uses() -> None:
+    names = imported_with("from trio_voice.cli import main\nmain.get_command(None, 'serve')")
+    assert {"structlog", "trio", "trio_voice.server.call_runner", "trio_voice.web.console"} <= names
+    not_used = {"rich", "pygments", "httpx2", "openai", "alembic", "matplotlib", "boto3", "opentelemetry", "jinja2"}
+    assert names & (not_used | {"trio_voice.realtime_server.server", "trio_voice.phone.carrier", "trio_voice.doctor"}) == set()
+
+
+def test_other_commands_draw_with_rich() -> None:
+    assert "rich.console" in imported_with("from trio_voice.cli import main\nmain.get_command(None, 'replay')")
+    code = "from trio_voice.cli import *; import_structlog_alone(); import rich.console; import_structlog_alone()"
+    assert {"structlog", "rich.console"} <= imported_with(code)
 
 
 def command_that(run: Callable[[], None]) -> click.Command:

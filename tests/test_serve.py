@@ -243,13 +243,13 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
     """The settings that the command started a server with."""
     seen: list[Settings] = []
 
-    async def run(settings: Settings, *, say: object) -> None:
+    async def run(settings: Settings, *, say: object, settled: object) -> None:
+        assert settled is leave_alone_what_is_there
         seen.append(settings)
 
     monkeypatch.setattr(module, "run_server", run)
     monkeypatch.setattr(module, "set_up_logging", lambda *_, **__: None)
     monkeypatch.setattr(module, "raise_file_limit", lambda: None)
-    monkeypatch.setattr(module, "leave_alone_what_is_there", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "TRIO_VOICE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -320,7 +320,7 @@ def test_a_mistake_in_an_agents_file_is_the_users_and_exit_code_2(started: list[
 def test_a_ctrl_c_before_the_server_took_over_the_signals_is_a_clean_end(
     started: list[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def run(settings: Settings, *, say: object) -> None:
+    async def run(settings: Settings, **_: object) -> None:
         async with trio.open_nursery():
             raise KeyboardInterrupt
 

@@ -38,6 +38,21 @@ class Mistake(click.ClickException):
         click.echo(f"trio-voice: {self.message}", err=True)
 
 
+def import_structlog_alone() -> None:
+    """Import structlog without Rich, if it is not there yet: for what a server writes Rich is not used, and it takes 3 MB.
+
+    structlog imports it when it can, to draw tracebacks with the values of variables, which our logs must not hold.
+    """
+    if "rich" in sys.modules:
+        return
+    modules: dict[str, object] = sys.modules  # type: ignore[assignment]  # None stands in it for a module that cannot be had
+    modules["rich"] = None
+    try:
+        import_module("structlog")
+    finally:
+        del modules["rich"]
+
+
 class LazyCommands(click.Group):
     """The group of commands."""
 
@@ -49,6 +64,8 @@ class LazyCommands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "serve":
+            import_structlog_alone()
         command = vars(import_module(COMMANDS[cmd_name][0]))[cmd_name]
         assert isinstance(command, click.Command)
         return command

@@ -23,7 +23,6 @@ from trio_voice.assembly import Ground, assemble
 from trio_voice.banner import addresses, banner, call_command
 from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
-from trio_voice.embedded_model import start_embedded_model
 from trio_voice.entrance import log_redaction, server_certificate
 from trio_voice.keeping import keeping
 from trio_voice.logs import set_up_logging
@@ -92,8 +91,9 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
     settings = the_settings(wanted)
     set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
     raise_file_limit()
-    leave_alone_what_is_there()
-    run = partial(run_server, settings) if settings.server.workers == 1 else partial(run_workers, settings, wanted)
+    run = partial(run_workers, settings, wanted)
+    if settings.server.workers == 1:
+        run = partial(run_server, settings, settled=leave_alone_what_is_there)
     try:
         trio.run(partial(run, say=click.echo))
     except* KeyboardInterrupt:  # it came before the server took over the signals
@@ -119,7 +119,7 @@ def raise_file_limit() -> None:
 
 
 def leave_alone_what_is_there() -> None:
-    """Have the garbage collector pass over all that was imported, and come less often.
+    """Have the garbage collector pass over all that was imported and made for the start, and come less often.
 
     A whole collection with 200 calls took 86 ms, in which nobody was heard.
     """
@@ -135,15 +135,16 @@ async def run_server(
     media: MediaHandler | None = None,
     signals: AsyncIterator[int] | None = None,
     order: Order | None = None,
+    settled: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, and end in order: no new calls, a goodbye in each call, the pages, the model.
 
     `media` answers carriers instead of calls with a model; `signals` stands for the process's signals; `order` makes it one of
-    several workers. Raises UserError.
+    several workers; `settled` is called when all is in its place, before the first connection is taken. Raises UserError.
     """
     if signals is None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            await run_server(settings, say=say, media=media, signals=signals, order=order)
+            await run_server(settings, say=say, media=media, signals=signals, order=order, settled=settled)
         return
     calls_folder, certificate = settings.server.calls_folder, server_certificate(settings)
     make_calls_folder(calls_folder)
@@ -156,7 +157,7 @@ async def run_server(
     ):
         voice: list[str] = []
         base_url = settings.access.base_url or (order.model_url if order is not None else None)
-        base_url = base_url or await start_embedded_model(nursery, settings.model, voice.append)
+        base_url = base_url or await _embedded_model(nursery, settings, voice)
         own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
         about = _about(settings, media_urls)
         token = order.token if order is not None else the_token(settings)
@@ -179,6 +180,7 @@ async def run_server(
         if order is not None:
             private = stack.enter_context(private_listener(Path(order.sockets), order.number))
             nursery.start_soon(serve_pages, private, server.own_app)
+        settled()
         door = partial(serve_connections, listeners, media=media or server.answering, app=server.app, draining=draining)
         async with trio.open_nursery() as connections:
             door = partial(door, certificate=certificate, connections=connections)
@@ -208,7 +210,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
     ):
         own_url, media_urls = addresses(server, port)
         async with trio.open_nursery() as nursery:
-            own_model = None if settings.access.base_url else await start_embedded_model(nursery, settings.model, voice.append)
+            own_model = None if settings.access.base_url else await _embedded_model(nursery, settings, voice)
 
             def order(number: int, ready: int) -> Order:
                 return Order(
@@ -242,6 +244,12 @@ class _Telling:
         number = await anext(self._signals)
         self._manager.ending()
         return number
+
+
+async def _embedded_model(nursery: trio.Nursery, settings: Settings, voice: list[str]) -> str:
+    from trio_voice.embedded_model import start_embedded_model  # noqa: PLC0415 - 4 MB, for nothing where another model is used
+
+    return await start_embedded_model(nursery, settings.model, voice.append)
 
 
 def the_token(settings: Settings) -> str:

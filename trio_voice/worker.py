@@ -31,7 +31,6 @@ def main() -> None:
         set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
         structlog.contextvars.bind_contextvars(worker=order.number)
         raise_file_limit()
-        leave_alone_what_is_there()
         trio.run(partial(work, settings, order))
     except* KeyboardInterrupt:  # it came before the server took over the signals
         pass
@@ -59,7 +58,7 @@ async def work(settings: Settings, order: Order, standard_input: int = 0) -> Non
         async with send, receive, trio.open_nursery() as nursery:
             nursery.start_soon(pass_on)
             nursery.start_soon(watch_the_parent)
-            await run_server(settings, say=ready, signals=receive, order=order)
+            await run_server(settings, say=ready, signals=receive, order=order, settled=leave_alone_what_is_there)
             nursery.cancel_scope.cancel()
 
 

@@ -13,15 +13,19 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import TYPE_CHECKING, TypeAlias
 
-import httpx2
 import structlog
 import trio
 from attrs import define, field
 
 from trio_voice.errors import TrioVoiceError, UserError
+
+if TYPE_CHECKING:
+    import httpx2
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +48,7 @@ _SOCKET = re.compile(r"(\d{1,5})\.sock")
 
 
 OK = 200
-Answers = dict[int, httpx2.Response | None]
+Answers: TypeAlias = "dict[int, httpx2.Response | None]"
 """What each said, by its number; None: nothing."""
 
 
@@ -101,6 +105,9 @@ class Siblings:
     _lost: frozenset[int] = field(default=frozenset(), init=False)
     _silent_until: dict[int, float] = field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        import_module("httpx2")  # now: it takes 0.1 s, in which a call would not be heard
+
     async def look(self, path: str) -> Answers:
         """Ask all of them at once what they know; None for one that does not answer, or did not a moment ago."""
         answers: Answers = {}
@@ -144,8 +151,10 @@ class Siblings:
 
     async def _ask(self, number: int, socket_file: Path, method: str, path: str, limit_s: float, answers: Answers) -> bool:
         """Ask one, and tell whether its time ran out. One that has died is known at once: another will take its place."""
+        from httpx2 import TransportError  # noqa: PLC0415 - see `_client`
+
         answers[number] = None
-        with trio.move_on_after(limit_s) as asking, suppress(httpx2.TransportError):
+        with trio.move_on_after(limit_s) as asking, suppress(TransportError):
             async with _client(socket_file) as client:
                 answers[number] = await client.request(method, path, headers=self._headers)
         return asking.cancelled_caught
@@ -156,6 +165,8 @@ class Siblings:
 
         Raises SiblingLost when there is none; what breaks off later raises httpx2.TransportError.
         """
+        from httpx2 import TransportError  # noqa: PLC0415 - see `_client`
+
         headers = {**self._headers, "Content-Type": kind} if body else self._headers
         async with _client(self.folder / f"{number}.sock") as client:
             request = client.build_request(method, path, headers=headers, content=body)
@@ -163,7 +174,7 @@ class Siblings:
             try:
                 with trio.move_on_after(ASK_LIMIT_S):
                     answer = await client.send(request, stream=True)
-            except httpx2.TransportError as error:
+            except TransportError as error:
                 raise SiblingLost(f"worker {number} cannot be reached ({type(error).__name__})") from None
             if answer is None:
                 raise SiblingLost(f"worker {number} does not answer within {ASK_LIMIT_S:g} s")
@@ -193,6 +204,8 @@ class Siblings:
 
 
 def _client(socket_file: Path) -> httpx2.AsyncClient:
+    import httpx2  # noqa: PLC0415 - 1 MB, for nothing in a process that has no siblings
+
     transport = httpx2.AsyncHTTPTransport(uds=str(socket_file), verify=False, trust_env=False)
     timeout = httpx2.Timeout(ASK_LIMIT_S, read=SILENCE_LIMIT_S)
     return httpx2.AsyncClient(transport=transport, base_url="http://worker", timeout=timeout, trust_env=False)

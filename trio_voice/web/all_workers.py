@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-import httpx2
 import msgspec
 import structlog
 import trio
@@ -29,6 +28,9 @@ from trio_voice.web.answers import API_PATH, error_answer, json_answer
 from trio_voice.web.bodies import read_body
 from trio_voice.web.calls_api import CallList, CallView
 from trio_voice.web.operations import Operations, ServerView, of_all
+
+if TYPE_CHECKING:
+    import httpx2
 
 LOOK_EVERY_S = 1.0
 """How old what is known of the others' calls may be, for those who watch."""
@@ -197,6 +199,8 @@ def _read(answers: Answers, kind: type[_Read]) -> dict[int, _Read]:
 
 async def _pass_on(answer: httpx2.Response, receive: Receive, send: Send) -> None:
     """Give an answer to our client as it comes, until it ends, breaks off, or the client has gone."""
+    from httpx2 import TransportError  # noqa: PLC0415 - a process that has no siblings does without
+
     headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items() if name in _KEPT_HEADERS]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     async with trio.open_nursery() as nursery:
@@ -204,7 +208,7 @@ async def _pass_on(answer: httpx2.Response, receive: Receive, send: Send) -> Non
         try:
             async for piece in answer.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx2.TransportError:
+        except TransportError:
             pass  # its worker has died: what was said is all that there is
         nursery.cancel_scope.cancel()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
