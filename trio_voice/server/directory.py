@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 import trio
@@ -19,6 +18,7 @@ from attrs import define, field, frozen
 from trio_voice.agent.agent import Agent
 from trio_voice.core.events import Event, HangUpAsked, TextInjected
 from trio_voice.core.states import CallState, ResponseState
+from trio_voice.server.latest_lines import LatestLines
 from trio_voice.storage.meter import Levels, Meter
 
 FEED_LINES = 500
@@ -78,9 +78,8 @@ class LiveCall:
     handle: Handle | None = field(default=None, init=False)
     """None until the call's state machine lives."""
     _header: str | None = field(default=None, init=False)
-    _lines: deque[str] = field(factory=deque, init=False)
-    _characters: int = field(default=0, init=False)
-    _published: int = field(default=0, init=False)
+    _lines: LatestLines = field(factory=lambda: LatestLines(FEED_LINES, FEED_CHARACTERS), init=False)
+    """All but the header."""
     _over: bool = field(default=False, init=False)
     _meter: Meter = field(factory=Meter, init=False)
     _meter_until: float = field(default=0.0, init=False)
@@ -125,15 +124,8 @@ class LiveCall:
         if self._header is None:
             self._header = line
         else:
-            self._keep(line)
-        self._published += 1
+            self._lines.append(line)
         self._waiting.unpark_all()
-
-    def _keep(self, line: str) -> None:
-        self._lines.append(line)
-        self._characters += len(line)
-        while len(self._lines) > FEED_LINES or self._characters > FEED_CHARACTERS:
-            self._characters -= len(self._lines.popleft())
 
     def measure(self, line: str) -> None:
         """Take any line, those of single frames too, for the levels; nothing is done with it while nobody looks at them."""
@@ -163,16 +155,13 @@ class LiveCall:
 
     async def lines_from(self, place: int) -> list[str | LinesLost]:
         """Wait for lines from number `place` on (the header is number 0); none: the call is over."""
-        while self._published <= place:
+        while self._header is None or self._lines.count < place:
             if self._over:
                 return []
             await self._waiting.park()
         if place == 0:
-            assert self._header is not None
             return [self._header]
-        first = self._published - len(self._lines)
-        lost = max(0, first - place)
-        lines = islice(self._lines, max(0, place - first), None)
+        lost, lines = self._lines.since(place - 1)
         return [LinesLost(lost), *lines] if lost else list(lines)
 
 
