@@ -7,7 +7,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
@@ -182,19 +182,25 @@ async def run_server(
             nursery.start_soon(serve_pages, private, server.own_app)
         settled()
         door = partial(serve_connections, listeners, media=media or server.answering, app=server.app, draining=draining)
-        async with trio.open_nursery() as connections:
-            door = partial(door, certificate=certificate, connections=connections)
-            async with trio.open_nursery() as doors:
-                await doors.start(door)
-                hints: list[str] = []
-                found = partial(run_file, url=own_url, token=token, tell=hints.append, call_command=about.call_command)
-                with nullcontext() if order is not None else found(calls_folder):
-                    say("\n".join([banner(settings, about, own_url, token, voice), *hints]))
-                    manager.ready(f"answers calls on {own_url}")
-                    await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
-                doors.cancel_scope.cancel()
-            connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
+        async with _open(partial(door, certificate=certificate)):
+            hints: list[str] = []
+            found = partial(run_file, url=own_url, token=token, tell=hints.append, call_command=about.call_command)
+            with nullcontext() if order is not None else found(calls_folder):
+                say("\n".join([banner(settings, about, own_url, token, voice), *hints]))
+                manager.ready(f"answers calls on {own_url}")
+                await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open(door: Callable[..., Awaitable[None]]) -> AsyncIterator[None]:
+    """Take connections for the time of the block; those that are there at its end get a moment for their last answers."""
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as doors:
+            await doors.start(partial(door, connections=connections))
+            yield
+            doors.cancel_scope.cancel()
+        connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
 
 
 async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
