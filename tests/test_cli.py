@@ -137,3 +137,29 @@ def test_a_shell_completes_commands_and_options(typed: str, offered: str) -> Non
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_TRIO_VOICE_COMPLETE": "bash_complete"}
     result = CliRunner().invoke(cli.main, env=words, prog_name="trio-voice")
     assert result.stdout == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["serve", "--prot", "8080"], "there is no option --prot; did you mean --port? (trio-voice serve --help)"),
+        (["serve", "--quark"], "there is no option --quark (trio-voice serve --help)"),
+        (["serve", "-q"], "there is no option -q (trio-voice serve --help)"),
+        (["serve", "--port"], "option '--port' requires an argument"),
+        (["serve", "a.py", "b.py"], "got unexpected extra argument (b.py) (trio-voice serve --help)"),
+        (
+            ["serve", "--voice", "x"],
+            "invalid value for '--voice': 'x' is not one of 'auto', 'flite', 'espeak-ng', 'tones' (trio-voice serve --help)",
+        ),
+        (["--versoin"], "there is no option --versoin; did you mean --version? (trio-voice --help)"),
+    ],
+)
+def test_a_slip_of_the_flags_is_one_line_that_says_what_was_meant(words: list[str], told: str) -> None:
+    result = CliRunner().invoke(cli.main, words, prog_name="trio-voice")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"trio-voice: {told}\n")
+
+
+def test_no_command_is_help_and_no_mistake() -> None:
+    result = CliRunner().invoke(cli.main, [], prog_name="trio-voice")
+    assert "Commands:" in result.output
+    assert "trio-voice: " not in result.output

@@ -83,6 +83,13 @@ class LazyCommands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command, and tell a slip in one line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _in_a_line(error) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command, and turn a user's mistake into its line, also out of the nurseries that it came through.
 
@@ -90,6 +97,8 @@ class LazyCommands(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:  # of what stands behind the command
+            raise _in_a_line(error) from None
         except UserError as error:
             raise Mistake(str(error)) from None
         except BrokenPipeError:
@@ -102,6 +111,18 @@ class LazyCommands(click.Group):
                 raise
             raise Mistake(str(next(_leaves(group)))) from None
         return None
+
+
+def _in_a_line(error: click.UsageError) -> click.ClickException:
+    """Tell what was typed wrongly, and what was meant, without the usage: whoever wants that asks for it."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    where = "" if error.ctx is None else f" ({error.ctx.command_path} --help)"
+    if isinstance(error, click.NoSuchOption):
+        close = get_close_matches(error.option_name, error.possibilities or (), n=1)
+        return Mistake(f"there is no option {error.option_name}{f'; did you mean {close[0]}?' if close else ''}{where}")
+    message = error.format_message().rstrip(".")
+    return Mistake(f"{message[:1].lower()}{message[1:]}{where}")
 
 
 def _print_nowhere() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from rich.console import Console, RenderableType
 
 from tests.records.samples import call_id, facts, record
@@ -16,7 +17,7 @@ from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
 from trio_voice.records.reading import CALL_COLUMNS, Wanted, WholeCall, find_call, list_calls
 from trio_voice.records.show import calls_csv, calls_json, calls_table, whole_call
-from trio_voice.storage.call_record import CallRecord, Outcome, ToolUse
+from trio_voice.storage.call_record import CallRecord, Outcome, Speaker, ToolUse
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +130,20 @@ def test_json_of_a_list_and_of_one_call(tmp_path: Path) -> None:
     assert [tool["name"] for tool in one["tool_calls"]] == ["book"]
     assert one["latencies"][0] == {"kind": "greeting", "at_s": 0.4, "ms": 400}
     assert one["started_at"] == "2026-11-21T09:01:12.123456Z"
+
+
+def test_where_no_word_of_the_caller_is_known_it_is_said_what_would_tell_them(tmp_path: Path) -> None:
+    kept = record(1)
+    mute = tuple(evolve(turn, text="") for turn in kept.turns)
+    lines = [line for line in seen(whole_call(whole(tmp_path, evolve(kept, turns=mute)))) if "no transcript" in line]
+    hint = "(no transcript: the caller's words take a model.transcription_model)"
+    assert [hint in line for line in lines] == [turn.speaker is Speaker.CALLER for turn in mute]
+    assert any(turn.speaker is Speaker.AGENT for turn in mute)
+
+
+def test_a_turn_without_words_among_others_is_no_lack_of_a_setting(tmp_path: Path) -> None:
+    kept = record(1)
+    first = next(turn for turn in kept.turns if turn.speaker is Speaker.CALLER)
+    turns = (evolve(first, text="", started_s=first.started_s + 100), *(evolve(turn, text="x") for turn in kept.turns))
+    (line,) = [line for line in seen(whole_call(whole(tmp_path, evolve(kept, turns=turns)))) if "no transcript" in line]
+    assert line.endswith("(no transcript)")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trio_voice.records.reading import CALL_COLUMNS, CallRow, WholeCall
-from trio_voice.storage.call_record import LatencyKind, Outcome
+from trio_voice.storage.call_record import LatencyKind, Outcome, Speaker
 from trio_voice.storage.printable import printable
 
 _STYLES = {
@@ -85,12 +85,19 @@ def whole_call(found: WholeCall) -> Group:
 
 
 def _story(found: WholeCall) -> Iterator[tuple[float, str, str]]:
+    has_words = any(turn["text"] for turn in found.turns if turn["speaker"] == Speaker.CALLER.value)
     for turn in found.turns:
         heard = "" if turn["heard_ms"] is None else f" [interrupted: {turn['heard_ms'] / 1000:.1f} s were heard]"
-        yield turn["started_s"], turn["speaker"], f"{turn['text'] or '(no transcript)'}{heard}"
+        yield turn["started_s"], turn["speaker"], f"{turn['text'] or _no_words(turn, has_words)}{heard}"
     for tool in found.tools:
         took = "no answer" if tool["took_ms"] is None else f"{tool['output']} ({_ms(tool['took_ms'])})"
         yield tool["called_s"], "tool", f"{tool['name']}({tool['arguments']}) -> {took}"
+
+
+def _no_words(turn: CallRow, has_words: bool) -> str:
+    """What stands for the words of a turn that has none; `has_words`: others of the caller have some."""
+    is_untold = turn["speaker"] == Speaker.CALLER.value and not has_words
+    return "(no transcript: the caller's words take a model.transcription_model)" if is_untold else "(no transcript)"
 
 
 def calls_csv(calls: Sequence[CallRow]) -> str:

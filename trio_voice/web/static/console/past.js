@@ -22,11 +22,12 @@ export function pastPage(main, signal) {
   let number = 0;
   const look = async () => {
     const mine = ++number;
+    const wanted = field.value.trim();
     try {
-      const { calls, left_out: leftOut, unread } = await getJson(`/console/calls?search=${encodeURIComponent(field.value)}`, { signal });
+      const { calls, left_out: leftOut, unread } = await getJson(`/console/calls?search=${encodeURIComponent(wanted)}`, { signal });
       if (mine !== number) return;
       const tail = unread ? `; looking through ${unread} more …` : leftOut ? `; ${leftOut} older ones are not looked at` : "";
-      setText(found, `${plural(calls.length, "call")}${tail}`);
+      setText(found, calls.length || tail ? `${plural(calls.length, "call")}${tail}` : nothing(wanted));
       if (unread) timer = setTimeout(look, WAIT_MS);
       table.hidden = calls.length === 0;
       body.replaceChildren(...calls.map(row));
@@ -41,6 +42,8 @@ export function pastPage(main, signal) {
   signal.addEventListener("abort", () => clearTimeout(timer));
   look();
 }
+
+const nothing = (wanted) => wanted ? `No call that is kept matches “${wanted}”.` : "No call is kept yet.";
 
 function endOf(call) {
   if (call.outcome) return el("span", { title: call.end_reason ?? "" }, words(call.outcome));
