@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
+import structlog
 import trio
 
 from trio_voice import workers
@@ -75,6 +79,34 @@ async def test_another_takes_the_place_of_one_that_died(tmp_path: Path) -> None:
         again = await until_there_are(3, told)
         assert again[2][0] == known[0][0]
         await signals.send(signal.SIGTERM)
+
+
+async def test_one_that_cannot_be_started_again_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, opened = tmp_path / "told", trio.lowlevel.open_process
+    open_descriptors = psutil.Process().num_fds()
+    refused = 0
+
+    async def refuse(*_arguments: object, **_options: object) -> NoReturn:
+        nonlocal refused
+        refused += 1
+        if refused == 2:
+            monkeypatch.setattr(trio.lowlevel, "open_process", opened)
+            raise RuntimeError("can't start new thread")
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(workers, "FIRST_PAUSE_S", 0.01)
+    with structlog.testing.capture_logs() as logs:
+        async with running(2, script(TELL.join((READY, UNTIL_TOLD)), told)) as signals:
+            known = await until_there_are(2, told)
+            monkeypatch.setattr(trio.lowlevel, "open_process", refuse)
+            os.kill(int(known[0][1]), signal.SIGKILL)
+            assert (await until_there_are(3, told))[2][0] == known[0][0]
+            await signals.send(signal.SIGTERM)
+    assert [line["error"] for line in logs if line["event"] == "a worker cannot be started"] == [
+        "Resource temporarily unavailable",
+        "the system gives this process no more threads",
+    ]
+    assert psutil.Process().num_fds() == open_descriptors
 
 
 async def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.errors import UserError
+from trio_voice.storage.threads import needing_a_thread
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +123,11 @@ class Workers:
         pause_s = FIRST_PAUSE_S
         while not self._told_to_end.is_set():
             began_at = trio.current_time()
-            code = await self._run_one(number)
+            try:
+                code: int | None = await self._run_one(number)
+            except OSError as error:  # the system gives no process, no pipe, or no thread; later it may
+                code = None
+                log.warning("a worker cannot be started", worker=number, error=error.strerror or str(error))
             if self._told_to_end.is_set():
                 return
             if code == USER_ERROR and not self._all_ready.is_set():
@@ -134,16 +139,22 @@ class Workers:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _run_one(self, number: int) -> int:
-        """Run a process to its end; its exit code."""
+        """Run a process to its end; its exit code. Raises OSError when it cannot be started."""
         readable, writable = os.pipe()
         line = msgspec.json.encode(self.order(number, writable)) + b"\n"
-        process = await trio.lowlevel.open_process(
-            self.command,
-            stdin=subprocess.PIPE,
-            pass_fds=(writable,),
-            start_new_session=True,  # a Ctrl-C at the terminal comes to us alone, and is passed on once
-        )
-        os.close(writable)
+        try:
+            with needing_a_thread():
+                process = await trio.lowlevel.open_process(
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    pass_fds=(writable,),
+                    start_new_session=True,  # a Ctrl-C at the terminal comes to us alone, and is passed on once
+                )
+        except BaseException:
+            os.close(readable)
+            raise
+        finally:
+            os.close(writable)
         self._processes[number] = process
         try:
             async with trio.open_nursery() as nursery:

@@ -121,6 +121,16 @@ async def test_garbage_ends_its_own_session_only(autojump_clock: trio.testing.Mo
         assert (await good.until("response.done"))["response"]["status"] == "completed"
 
 
+async def test_who_talks_garbage_and_does_not_wait_for_the_answer_ends_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with hosting() as host:
+        client, server = trio.testing.memory_stream_pair()
+        await client.send_all(b"\x16\x03\x01 hello\r\n\r\n")
+        await client.aclose()
+        host.nursery.start_soon(host.server.handle, server)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await host.ask(GET.format("/healthz").encode()))[0] == 200
+
+
 async def test_a_bug_in_one_session_does_not_end_the_others(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

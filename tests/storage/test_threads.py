@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import trio
 
-from trio_voice.storage.threads import NO_THREAD, in_thread, is_lack_of_threads
+from trio_voice.storage.threads import NO_THREAD, in_thread
 
 
 @contextmanager
@@ -43,7 +43,3 @@ async def test_a_system_that_gives_no_thread_is_like_a_disk_that_takes_nothing_a
         await in_thread(int, "5", limiter=limiter)
     assert limiter.borrowed_tokens == 0
     assert await in_thread(int, "5", limiter=limiter) == 5
-
-
-def test_other_errors_are_no_lack_of_threads() -> None:
-    assert not is_lack_of_threads(RuntimeError("something else"))

@@ -109,12 +109,7 @@ class ModelServer:
         """Serve one connection; whatever a peer does ends here."""
         log = self.log.bind(peer=_peer(stream))
         try:
-            head = await read_head(stream)
-            if head is not None:
-                await self._serve(stream, head, log)
-        except RemoteProtocolError as error:
-            log.info("not a request", problem=str(error))
-            await _answer(stream, response(400, "Bad Request", {"error": str(error)}))
+            await self._serve_request(stream, log)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             log.info("connection lost")
         except Exception:  # the guard: a bug in one session must not end the others
@@ -122,6 +117,15 @@ class ModelServer:
         finally:
             with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await stream.aclose()
+
+    async def _serve_request(self, stream: trio.abc.HalfCloseableStream, log: Any) -> None:
+        try:
+            head = await read_head(stream)
+            if head is not None:
+                await self._serve(stream, head, log)
+        except RemoteProtocolError as error:
+            log.info("not a request", problem=str(error))
+            await _answer(stream, response(400, "Bad Request", {"error": str(error)}))
 
     async def _serve(self, stream: trio.abc.HalfCloseableStream, head: Head, log: Any) -> None:
         upgrade = _upgrade(head)

@@ -16,6 +16,7 @@ from attrs import define, field
 
 from trio_voice.errors import ConfigError, how_to_install
 from trio_voice.server.directory import LiveCall
+from trio_voice.storage.threads import needing_a_thread
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +66,9 @@ class Pictures:
 
     async def _draw(self, folder: Path) -> None:
         try:
-            done = await trio.run_process(drawing(folder), check=False, stdout=subprocess.DEVNULL, capture_stderr=True)
-        except OSError as error:  # the system gives no process, or no pipe
+            with needing_a_thread():
+                done = await trio.run_process(drawing(folder), check=False, stdout=subprocess.DEVNULL, capture_stderr=True)
+        except OSError as error:  # the system gives no process, no pipe, or no thread
             log.warning("a call could not be drawn", folder=str(folder), error=error.strerror or str(error))
             return
         if done.returncode not in DRAWN:

@@ -14,7 +14,7 @@ from attrs import frozen
 from trio_voice.errors import TrioVoiceError
 from trio_voice.server.tls import TlsWire
 from trio_voice.server.wire import Wire, wire_of
-from trio_voice.storage.threads import NO_THREAD, is_lack_of_threads
+from trio_voice.storage.threads import NO_THREAD, needing_a_thread
 
 
 class ConnectFailed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled
@@ -63,15 +63,12 @@ class Target:
 async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> Wire:
     """Open the TCP connection and, for wss, TLS over it; raises ConnectFailed."""
     try:
-        tcp = await trio.open_tcp_stream(target.host, target.port)
+        with needing_a_thread():
+            tcp = await trio.open_tcp_stream(target.host, target.port)
     except socket.gaierror:
         raise ConnectFailed(f"cannot connect to {target}: the host name {target.host!r} cannot be resolved") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect to {target}: {_reason(error)}") from None
-    except RuntimeError as error:
-        if is_lack_of_threads(error):  # host names are resolved in one
-            raise ConnectFailed(f"cannot connect to {target}: {NO_THREAD}") from None
-        raise
     wire = wire_of(tcp)
     if not target.secure:
         return wire
@@ -96,6 +93,8 @@ def _default_context() -> ssl.SSLContext:
 
 def _reason(error: OSError) -> str:
     """What the system says to it; several addresses may have failed differently."""
+    if error.strerror == NO_THREAD:
+        return NO_THREAD
     cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, ExceptionGroup) else (cause or error,)
     texts = {os.strerror(each.errno) if isinstance(each, OSError) and each.errno else str(each) for each in errors}

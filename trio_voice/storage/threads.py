@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
@@ -19,14 +20,19 @@ async def in_thread(function: Callable[..., _T], *args: object, limiter: trio.Ca
     Raises what the function raises, and OSError when the system gives no thread: for whoever writes to a disk it is one more way
     in which that can fail, and passes like the others.
     """
-    try:
+    with needing_a_thread():
         return await trio.to_thread.run_sync(function, *args, limiter=limiter, abandon_on_cancel=True)
+
+
+@contextmanager
+def needing_a_thread() -> Iterator[None]:
+    """Raise OSError when the system gives no thread in the block: Python has no type of its own for that.
+
+    Trio takes one to start a process, and to resolve a host name.
+    """
+    try:
+        yield
     except RuntimeError as error:
-        if is_lack_of_threads(error):
+        if str(error) == _PYTHONS_WORDS:
             raise OSError(errno.EAGAIN, NO_THREAD) from None
         raise
-
-
-def is_lack_of_threads(error: RuntimeError) -> bool:
-    """Tell whether this is what Python says when the system gives no thread: it has no type of its own for that."""
-    return str(error) == _PYTHONS_WORDS
