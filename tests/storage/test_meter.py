@@ -7,7 +7,7 @@ import pytest
 from trio_voice.core.commands import ClearPlayback, PlayAudio
 from trio_voice.core.events import CallerAudio, ModelAudio
 from trio_voice.storage.journal import JournalWriter
-from trio_voice.storage.meter import CALLER_HOLDS_S, Levels, Meter, levels_of
+from trio_voice.storage.meter import CALLER_HOLDS_S, UNMEASURED_DBFS, Levels, Meter, levels_of
 
 WRITER = JournalWriter()
 SECOND = bytes(8000)
@@ -56,6 +56,12 @@ def test_after_a_clear_nothing_is_heard_until_something_new_is_played() -> None:
     for line in agent(2.6, -22.0):
         told.take(line)
     assert told.levels(2.6).agent_dbfs == -22.0
+
+
+def test_a_tone_of_our_own_is_seen_though_nobody_measured_it() -> None:
+    told = meter(WRITER.command(0.0, PlayAudio("beep", "beep", bytes(1600))), *agent(0.1, -20.0))
+    assert told.levels(0.1).agent_dbfs == UNMEASURED_DBFS
+    assert told.levels(0.2).agent_dbfs == -20.0
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", '{"t":"x"}', '{"t":1,"event":"CallerAudio","level_dbfs":"loud"}', "null"])

@@ -16,6 +16,9 @@ BYTES_PER_S = 8000
 CALLER_HOLDS_S = 0.3
 """A level that is older says nothing about now: the caller's stream has stopped."""
 
+UNMEASURED_DBFS = -25.0
+"""What is played and did not come from a model (the tone of a recording, say) was not measured: it is shown as loud as this."""
+
 
 class _Size(msgspec.Struct):
     bytes: int = 0
@@ -71,7 +74,8 @@ class Meter:
             self._model_dbfs = facts.level_dbfs
         elif facts.command == "PlayAudio" and facts.audio is not None:
             begin_s = max(facts.t, self._pieces[-1].end_s if self._pieces else 0.0)
-            self._pieces.append(_Piece(begin_s, begin_s + facts.audio.bytes / BYTES_PER_S, self._model_dbfs))
+            level_dbfs = UNMEASURED_DBFS if self._model_dbfs is None else self._model_dbfs
+            self._pieces.append(_Piece(begin_s, begin_s + facts.audio.bytes / BYTES_PER_S, level_dbfs))
         elif facts.command == "ClearPlayback":
             self._pieces.clear()
 
