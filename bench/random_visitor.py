@@ -14,6 +14,7 @@ from bench.random_caller import connected, reset_on_close
 
 LONGEST_S = 12.0
 """Longer than the server waits for a request."""
+READ_S = 0.5
 PAGES = ("/healthz", "/readyz", "/metrics", "/api/v1/calls", "/", "/nowhere")
 
 
@@ -43,12 +44,13 @@ class RandomVisitor:
             pass
 
     async def read_every_page(self, port: int, tls: ssl.SSLContext | None) -> None:
-        """Have all pages asked for once: what a server loads for the first of their readers stays."""
-        for path in (*PAGES, "/calls/nobody/events"):
+        """Ask for all pages, and follow the calls for a moment: what a server loads for the first of their readers stays."""
+        for path in (*PAGES, *(f"/calls/{call}/events" for call in self.calls)):
             async with await connected(port, tls) as stream:
                 await stream.send_all(self._request(path, {"Authorization": f"Bearer {self.token}"}))
-                while await stream.receive_some(4096):
-                    pass
+                with trio.move_on_after(READ_S):
+                    while await stream.receive_some(4096):
+                        pass
 
     async def _be_silent(self, _stream: trio.abc.Stream) -> None:
         await trio.sleep(self.random.uniform(0.0, LONGEST_S))

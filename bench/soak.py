@@ -121,9 +121,12 @@ class Soak:
 
     async def run(self, calls_per_s: float, seconds: float) -> list[tuple[Living, Living]]:
         """Let calls come for so long, then wait until they have gone. Returns what lived before and after, for each door."""
-        for door in self.doors:
-            await RandomVisitor(self.random, door.token, ()).read_every_page(door.port, door.tls)
-        await self._churn(calls_per_s, WARM_UP_CALLS / calls_per_s)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._churn, calls_per_s, WARM_UP_CALLS / calls_per_s)
+            await trio.sleep(WARM_UP_CALLS / calls_per_s)
+            for door in self.doors:
+                visitor = RandomVisitor(self.random, door.token, self._latest_calls())
+                nursery.start_soon(visitor.read_every_page, door.port, door.tls)
         before = [await door.settled() for door in self.doors]
         for door in self.doors:
             door.watch.longest_pass_ms = 0.0  # that of the start is another matter
@@ -143,13 +146,17 @@ class Soak:
             while trio.current_time() < until:
                 door, dice = self.random.choice(self.doors), Random(self.random.random())
                 if self.random.random() < VISITORS_PER_CALL / (1 + VISITORS_PER_CALL):
-                    known = tuple(f"CA{number:032x}" for number in range(max(0, self._calls - KNOWN_CALLS), self._calls))
-                    nursery.start_soon(RandomVisitor(dice, door.token, known, self.visits).visit, door.port, door.tls)
+                    visitor = RandomVisitor(dice, door.token, self._latest_calls(), self.visits)
+                    nursery.start_soon(visitor.visit, door.port, door.tls)
                 else:
                     caller = RandomCaller(self._calls, dice, speech, quiet, door.story, LONGEST_S)
                     self._calls += 1
                     nursery.start_soon(caller.call, door.port, door.tls)
                 await trio.sleep(self.random.expovariate(calls_per_s * (1 + VISITORS_PER_CALL)))
+
+    def _latest_calls(self) -> tuple[str, ...]:
+        """The carrier's ids of the calls that are likely to be live."""
+        return tuple(f"CA{number:032x}" for number in range(max(0, self._calls - KNOWN_CALLS), self._calls))
 
     async def _sample(self) -> None:
         while True:
