@@ -41,8 +41,10 @@ def _figure(rows: Sequence[dict[str, Any]], name: str, digits: int) -> str:
 
 
 def _memory(rows: Any) -> Iterator[Line]:
-    recording, floor = (f"{row['kilobytes_per_call']:.0f}" for row in rows)
-    yield f"KB a call, {rows[0]['calls']} calls, recording", recording, f"{floor}, at most 100 wanted"
+    *ours, floor = rows
+    for row in ours:
+        what = f"KB a call, {row['calls']} calls{row['system'].removeprefix('trio-voice')}"
+        yield what, f"{row['kilobytes_per_call']:.0f}", f"{floor['kilobytes_per_call']:.0f}, at most 100 wanted"
 
 
 def _interruptions(rows: Any) -> Iterator[Line]:
