@@ -29,7 +29,7 @@ WHOLE = (
     ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "20"),
     ("transport", "--repeat", "3"),
     ("core",),
-    ("startup", "--repeat", "3"),
+    ("startup", "--repeat", "3", "--calls", "50"),
     ("switch", "--switches", "8"),
     ("barge_in", "--quick"),
     ("model_server", "--seconds", "10"),
@@ -38,7 +38,7 @@ QUICK = (
     ("capacity", "--quick"),
     ("transport", "--repeat", "1", "--rounds", "30"),
     ("core", "--repeat", "3"),
-    ("startup", "--repeat", "1"),
+    ("startup", "--repeat", "1", "--calls", "8"),
 )
 
 

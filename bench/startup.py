@@ -1,6 +1,6 @@
 """How soon the server answers, what it weighs when idle, and what the set-up of a call costs.
 
-    python -m bench.startup [--repeat 5]
+    python -m bench.startup [--repeat 5] [--calls 100]
 
 - ready: from the start of the process to the first answer of /healthz, in seconds (the embedded model elsewhere);
 - idle: resident memory of the process then, in MB;
@@ -25,7 +25,6 @@ from bench.load import client_frame, upgraded
 from bench.processes import Measured, pin, started
 from bench.results_folder import write_result
 
-CALLS = 100
 TARGETS = {"ready_s": 1.0, "idle_mb": 60.0, "setup_ms": 20.0}
 _TEXT = 1
 
@@ -64,7 +63,7 @@ async def one_call(port: int, number: int) -> float:
     return took_ms
 
 
-async def measure(folder: Path) -> Result:
+async def measure(folder: Path, calls: int) -> Result:
     """One run."""
     async with started(["-m", "bench.model_process"], CALLERS_PROCESSOR, folder / "model.log") as model:
         url = await model.line()
@@ -73,23 +72,23 @@ async def measure(folder: Path) -> Result:
             ready_s = time.monotonic() - began_at
             await trio.sleep(0.5)
             idle_mb = measured.resident_bytes() / 2**20
-            await one_call(port, CALLS)
-            setup_ms, times_ms = await _set_up(measured, port)
+            await one_call(port, calls)
+            setup_ms, times_ms = await _set_up(measured, port, calls)
     return Result(ready_s, idle_mb, setup_ms, statistics.median(times_ms))
 
 
-async def _set_up(measured: Measured, port: int) -> tuple[float, list[float]]:
+async def _set_up(measured: Measured, port: int, calls: int) -> tuple[float, list[float]]:
     before_s = measured.cpu_s()
-    times_ms = [await one_call(port, number) for number in range(CALLS)]
-    return (measured.cpu_s() - before_s) * 1000 / CALLS, times_ms
+    times_ms = [await one_call(port, number) for number in range(calls)]
+    return (measured.cpu_s() - before_s) * 1000 / calls, times_ms
 
 
-async def run(repeat: int, console: Console) -> list[Result]:
+async def run(repeat: int, calls: int, console: Console) -> list[Result]:
     """All runs, and a table of the medians."""
     results = []
     for _ in range(repeat):
         with tempfile.TemporaryDirectory(prefix="trio-voice-bench-") as folder:
-            results.append(await measure(Path(folder)))
+            results.append(await measure(Path(folder), calls))
     table = Table("what", "median", "target", title="Start, idle weight, set-up of a call")
     for name in asdict(results[0]):
         middle = statistics.median([asdict(result)[name] for result in results])
@@ -100,12 +99,15 @@ async def run(repeat: int, console: Console) -> list[Result]:
 
 @click.command()
 @click.option("--repeat", type=int, default=5, show_default=True, help="Runs; the median counts.")
-def main(repeat: int) -> None:
+@click.option(
+    "--calls", type=int, default=100, show_default=True, help="How many calls, one after the other, of half a second each."
+)
+def main(repeat: int, calls: int) -> None:
     """Measure, print a table, write bench/results/startup.json."""
     console = Console()
     console.width = max(console.width, 100)
     pin(CALLERS_PROCESSOR)
-    results = trio.run(run, repeat, console)
+    results = trio.run(run, repeat, calls, console)
     write_result("startup", results)
 
 

@@ -1,15 +1,27 @@
-"""`python -m bench`: Ctrl-C leaves nothing running."""
+"""`python -m bench`: each part can be run as it is listed, and Ctrl-C leaves nothing running."""
 
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
 import psutil
+import pytest
 import trio
+
+from bench.__main__ import QUICK, WHOLE
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTED = 130
+
+
+@pytest.mark.parametrize("part", [*WHOLE, *QUICK], ids=" ".join)
+def test_each_part_understands_what_it_is_told(part: tuple[str, ...]) -> None:
+    command = import_module(f"bench.{part[0]}").main
+    assert isinstance(command, click.Command)
+    command.make_context(part[0], list(part[1:]))
 
 
 async def test_an_interrupted_bench_ends_all_that_it_started() -> None:
