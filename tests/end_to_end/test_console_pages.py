@@ -183,7 +183,9 @@ async def test_a_call_is_watched_and_hung_up_and_a_past_one_found_played_and_rep
         assert "recorded" in past
         await page.evaluate("document.getElementById('search').value = 'nowhere'")
         await page.evaluate("document.getElementById('search').dispatchEvent(new Event('input'))")
-        await page.wait_for("document.querySelector('main [role=status]').textContent === 'No call that is kept matches “nowhere”.'")
+        await page.wait_for(
+            "document.querySelector('main [role=status]').textContent === 'No call that is kept matches “nowhere”.'"
+        )
 
         await go(page, "call/c1")
         await page.wait_for("document.querySelector('audio').readyState > 0 && document.querySelector('svg.timeline') !== null")
