@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_stream, wrap_server_stream
 
@@ -21,12 +22,12 @@ from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connec
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
 from trio_voice.server.message_socket import SocketClosed
 from trio_voice.server.poller import polling
-from trio_voice.server.websocket import answer_websocket, client_websocket
+from trio_voice.server.websocket import FRAMES_AT_ONCE, answer_websocket, client_websocket
 from trio_voice.server.wire import wire_of
 
 
 def server_over(stream: trio.abc.Stream, allowance: Allowance | None = None) -> Connection:
-    decoder = FrameDecoder(masked=True, limit_bytes=65536)
+    decoder = FrameDecoder(masked=True, limit_bytes=65536, at_once=FRAMES_AT_ONCE)
     return Connection(wire_of(stream), decoder, FrameEncoder(masked=False), "peer", allowance)
 
 
@@ -141,7 +142,8 @@ async def test_of_the_pings_that_come_at_once_the_last_is_answered(autojump_cloc
     await pinging(near, 2000)
     await near.send_all(b"\x8a\x80\0\0\0\0" * 10 + text("a"))
     assert await connection.receive() == "a"
-    assert await near.receive_some() == b"\x8a\x02" + (1999).to_bytes(2, "big")
+    last_of_each_go = [*range(FRAMES_AT_ONCE - 1, 1999, FRAMES_AT_ONCE), 1999]
+    assert await read_frames(near) == [Pong(number.to_bytes(2, "big")) for number in last_of_each_go]
 
 
 async def test_a_message_behind_a_ping_whose_answer_is_cancelled_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
@@ -435,6 +437,42 @@ async def test_a_flood_leaves_the_others_their_turn_and_can_be_cancelled(polled:
         assert turns >= 800 // (2 * MESSAGES_AT_ONCE)
         nursery.cancel_scope.cancel()
         await peer.aclose()
+
+
+EMPTY_PART = b"\x00\x80\0\0\0\0"
+
+
+@POLLED
+async def test_r40_thousands_of_frames_with_nothing_in_them_leave_the_others_their_turn(polled: bool) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with handing_over(polled=polled) as (_, peer, taken, ends), trio.open_nursery() as nursery:
+        await peer.send_all(b"\x01" + EMPTY_PART[1:] + EMPTY_PART * 2500 + b"\x80" + EMPTY_PART[1:])
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(other)
+        await until(lambda: bool(taken))
+        assert taken == [""]
+        assert turns >= 2500 // FRAMES_AT_ONCE - 1
+        await peer.aclose()
+        await until(lambda: bool(ends))
+        nursery.cancel_scope.cancel()
+
+
+@POLLED
+async def test_a_goodbye_behind_many_frames_is_found_without_waiting_for_more(
+    polled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_voice.server.connection.CLOSE_LIMIT_S", 1000.0)
+    async with handing_over(polled=polled) as (connection, peer, _, _), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.close)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(b"\x01" + EMPTY_PART[1:] + EMPTY_PART * 500 + b"\x88\x82\0\0\0\0\x03\xe8")
 
 
 @POLLED

@@ -207,3 +207,28 @@ def test_every_frame_of_a_client_has_a_key_of_its_own() -> None:
 def test_what_is_no_message_is_refused() -> None:
     with pytest.raises(TypeError):
         FrameEncoder(masked=True).message([0])  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_so_many_frames_are_read_in_one_go_and_the_others_when_it_is_gone_on(whole: bool) -> None:
+    decoder = FrameDecoder(masked=False, limit_bytes=100, at_once=3)
+    sent = b"".join(bytes([0x81, 1, 97 + count]) for count in range(7)) + (b"" if whole else b"\x81")
+    steps = [(decoder.decode(data), decoder.has_more) for data in (sent, b"", b"")]
+    assert steps == [(["a", "b", "c"], True), (["d", "e", "f"], True), (["g"], False)]
+    assert decoder.decode(b"\x81\x01h" if whole else b"\x01h") == ["h"]
+
+
+def test_as_many_as_may_be_read_in_one_go_leave_nothing_and_parts_of_a_message_are_counted() -> None:
+    decoder = FrameDecoder(masked=False, limit_bytes=100, at_once=3)
+    all_sent = (
+        b"\x81\x01a" * 3,
+        b"\x01\x01a" + b"\x00\x00" * 2 + b"\x80\x01b",
+        b"",
+        b"\x89\x00" * 2 + b"\x88\x00" + b"\x81\x01a",
+    )
+    assert [(decoder.decode(data), decoder.has_more) for data in all_sent] == [
+        (["a", "a", "a"], False),
+        ([], True),
+        (["ab"], False),
+        ([Ping(b""), Ping(b""), Close(NO_CODE, "")], False),
+    ]

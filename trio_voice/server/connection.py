@@ -133,24 +133,34 @@ class Connection(MessageSocket):
         if not messages:
             if self._demands or self._resume_at or self._state is not _State.OPEN:
                 return Want.END
-            try:
-                data = self._wire.receive_now()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if data is None:
+            if self._decoder.has_more:
+                self._decode(b"")
+            elif (data := self._read_now()) is None:
                 return Want.MORE
-            self._decode(data)
+            else:
+                self._hear(data)
         for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
             take(messages.popleft())
         if self._demands or self._state is not _State.OPEN or (self._resume_at and not messages):
             return Want.END
-        return Want.TURN if messages or self._wire.holds_more else Want.MORE
+        return Want.TURN if messages or self._decoder.has_more or self._wire.holds_more else Want.MORE
+
+    def _read_now(self) -> bytes | None:
+        """Read what is there without waiting; None: nothing is, b"" is the end, whatever kind of end."""
+        try:
+            return self._wire.receive_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
 
     async def _read(self) -> None:
-        """Wait for bytes, and take all the messages that they complete."""
+        """Wait for bytes, and take the messages that they complete; first those in the bytes that came before."""
         self._reading = True
         try:
-            self._decode(await self._wire.receive())
+            if self._decoder.has_more:
+                await trio.lowlevel.checkpoint()
+                self._decode(b"")
+            else:
+                self._hear(await self._wire.receive())
             await self._respond_to_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end(_State.OVER, ABNORMAL_CLOSURE)
@@ -169,10 +179,14 @@ class Connection(MessageSocket):
         if self._left:
             self._left.unpark_all()
 
-    def _decode(self, data: bytes | bytearray) -> None:
-        """Take bytes in, b"" for the end. An answer may be cancelled: all messages are kept before the first is given."""
+    def _hear(self, data: bytes | bytearray) -> None:
+        """Take in what was read, b"" for the end."""
         if not data:
             self._end(_State.OVER, ABNORMAL_CLOSURE)
+        self._decode(data)
+
+    def _decode(self, data: bytes | bytearray) -> None:
+        """Decode what was read. An answer may be cancelled: all messages are kept before the first is given."""
         now = self.heard_at = trio.current_time()
         if self._left:  # somebody waits for a sign of life
             self._left.unpark_all()
@@ -351,8 +365,12 @@ class Connection(MessageSocket):
             return
 
     async def _await_goodbye(self) -> None:
-        while data := await self._wire.receive():
-            if any(isinstance(received, Close | FrameError) for received in self._decoder.decode(data)):
+        data: bytes | bytearray = b""
+        while not any(isinstance(received, Close | FrameError) for received in self._decoder.decode(data)):
+            if self._decoder.has_more:
+                data = b""
+                await trio.lowlevel.checkpoint()
+            elif not (data := await self._wire.receive()):
                 return
 
     def _end(self, state: _State, code: int, reason: str = "") -> None:

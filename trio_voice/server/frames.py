@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from enum import IntEnum
 
 from attrs import define, field, frozen
@@ -47,6 +48,7 @@ _KNOWN_FIRST_BYTES = frozenset(
     | {_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 )
 _KEYS_AT_ONCE = 1024
+ALL = sys.maxsize
 
 
 class FrameError(RemoteProtocolError):
@@ -88,10 +90,16 @@ Received = str | bytes | Ping | Pong | Close | FrameError
 
 @define(eq=False)
 class FrameDecoder:
-    """Reads the frames of one peer: of a client (`masked`), or of a server. `limit_bytes` bounds a message."""
+    """Reads the frames of one peer: of a client (`masked`), or of a server. `limit_bytes` bounds a message.
+
+    `at_once` bounds how many frames are read in one go: a peer can put thousands into one read that hold nothing.
+    """
 
     masked: bool
     limit_bytes: int
+    at_once: int = ALL
+    has_more: bool = field(default=False, init=False)
+    """There may be more in what was taken in: b"" goes on with it."""
     _rest: bytearray = field(factory=bytearray, init=False)
     """The beginning of a frame that is not complete."""
     _needed: int = field(default=0, init=False)
@@ -127,7 +135,9 @@ class FrameDecoder:
         """Append what is complete to `received`, and return how many bytes that took. Raises FrameError."""
         at, end, masked = 0, len(data), self.masked
         self._needed = 2
-        while end - at >= 2:
+        for _ in range(self.at_once):
+            if end - at < 2:
+                break
             first, second = data[at], data[at + 1]
             size, head = second & 0x7F, at + 2
             if size >= 126:
@@ -153,6 +163,10 @@ class FrameDecoder:
                 self._take(first, payload, received)
                 if self._over:
                     break
+        else:
+            self.has_more = at < end
+            return at
+        self.has_more = False
         return at
 
     def _check(self, first: int, size: int, *, has_key: bool) -> None:
@@ -194,6 +208,7 @@ class FrameDecoder:
 
     def _end(self) -> None:
         self._over = True
+        self.has_more = False
         self._rest.clear()
         self._fragments.clear()
 

@@ -45,6 +45,8 @@ __all__ = [
 
 CARRIER_MESSAGE_BYTES = 64 * 1024
 """The longest message that a carrier may send."""
+FRAMES_AT_ONCE = 64
+"""How many frames of a carrier are decoded before the others get their turn."""
 MODEL_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message that a model may send."""
 GOING_AWAY = 1001
@@ -94,7 +96,7 @@ class Upgrade:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise SocketClosed(ABNORMAL_CLOSURE, "the client left during the handshake") from None
         self._wire.unread(self._handshake.trailing)
-        decoder = FrameDecoder(masked=True, limit_bytes=self._max_message_bytes)
+        decoder = FrameDecoder(masked=True, limit_bytes=self._max_message_bytes, at_once=FRAMES_AT_ONCE)
         self.socket = Connection(self._wire, decoder, FrameEncoder(masked=False), self.remote, self._allowance)
         return self.socket
 
