@@ -84,6 +84,19 @@ def _model_server(report: Any) -> Iterator[Line]:
     yield f"the embedded model, {report['sessions']} sessions, cores", f"{report['cores']:.2f}", "0.5 wanted"
 
 
+def _chaos(report: Any) -> Iterator[Line]:
+    quiet, *troubles = report["rows"]
+    for way in ("up", "down"):
+        measured = [row for row in troubles if row[f"{way}_times"] is not None]
+        worst = max(measured, key=lambda row: row[f"{way}_times"], default=quiet)
+        yield (
+            f"{report['calls']} calls beside {len(troubles)} troubles: p99, {way}, ms, the worst",
+            f"{worst[f'{way}_p99_ms']:.1f} ({worst['trouble']})",
+            f"twice {quiet[f'{way}_p99_ms']:.1f}, or 5",
+        )
+    yield "frames lost, calls ended", f"{report['lost_frames']}, {sum(row['ended'] for row in report['rows'])}", "0 wanted"
+
+
 _TOLD: dict[str, Callable[[Any], Iterator[Line]]] = {
     "capacity": _capacity,
     "memory": _memory,
@@ -93,6 +106,7 @@ _TOLD: dict[str, Callable[[Any], Iterator[Line]]] = {
     "startup": _startup,
     "switch": _switch,
     "model_server": _model_server,
+    "chaos": _chaos,
 }
 
 
