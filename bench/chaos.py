@@ -78,20 +78,24 @@ class Run:
         """Let the good callers talk while everything goes wrong beside them."""
         began_at, speaker = trio.current_time() + 0.2, Speaker()
         self._look_away()
-        async with trio.open_nursery() as calls, trio.open_nursery() as speaking:
-            speaking.start_soon(speaker.run)
-            for caller in self.callers:
-                begins_at = began_at + caller.number / CALLS_A_SECOND
-                calls.start_soon(caller.call, self.place.port, "/media/twilio", speaker, begins_at, LONGER_THAN_ANY_RUN_S)
-            await trio.sleep_until(began_at + len(self.callers) / CALLS_A_SECOND + 3.0)
-            for _ in range(rounds):
-                for number, fault in enumerate(faults):
-                    if number % QUIET_EVERY == 0:
-                        await self._quiet()
-                    await self._trouble(fault, seconds)
-            speaking.cancel_scope.cancel()
+        async with trio.open_nursery() as calls:
+            async with trio.open_nursery() as speaking:
+                speaking.start_soon(speaker.run)
+                for caller in self.callers:
+                    begins_at = began_at + caller.number / CALLS_A_SECOND
+                    calls.start_soon(caller.call, self.place.port, "/media/twilio", speaker, begins_at, LONGER_THAN_ANY_RUN_S)
+                await trio.sleep_until(began_at + len(self.callers) / CALLS_A_SECOND + 3.0)
+                await self._rounds(faults, rounds, seconds)
+                speaking.cancel_scope.cancel()
             await trio.sleep(LAST_FRAMES_S)
             calls.cancel_scope.cancel()
+
+    async def _rounds(self, faults: Sequence[Fault], rounds: int, seconds: float) -> None:
+        for _ in range(rounds):
+            for number, fault in enumerate(faults):
+                if number % QUIET_EVERY == 0:
+                    await self._quiet()
+                await self._trouble(fault, seconds)
 
     async def _quiet(self) -> None:
         window = self._look("")

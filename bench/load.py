@@ -36,7 +36,7 @@ LAST_SENTENCE_S = 5.0
 """No sentence begins so shortly before the end: every reply has arrived before the caller hangs up."""
 MOST_UNSENT_BYTES = 100 * 400
 """Two seconds of frames that the system does not read; a caller who has so many drops the next ones."""
-_UPGRADE = (
+UPGRADE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
@@ -75,7 +75,7 @@ def server_frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
 
 async def upgraded(stream: trio.abc.Stream, path: str = "/media/twilio") -> bytes:
     """Ask for a WebSocket; what came behind the answer's head. Raises ConnectionError when it is not granted."""
-    await stream.send_all(_UPGRADE.format(path=path).encode())
+    await stream.send_all(UPGRADE.format(path=path).encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
         data = await stream.receive_some()
