@@ -458,7 +458,7 @@ async def test_r40_thousands_of_frames_with_nothing_in_them_leave_the_others_the
         nursery.start_soon(other)
         await until(lambda: bool(taken))
         assert taken == [""]
-        assert turns >= 2500 // FRAMES_AT_ONCE - 1
+        assert turns >= 2500 // FRAMES_AT_ONCE // 2  # some were read before the other began
         await peer.aclose()
         await until(lambda: bool(ends))
         nursery.cancel_scope.cancel()
