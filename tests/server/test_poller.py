@@ -6,14 +6,16 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 
-from trio_voice.server.poller import SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
+from trio_voice.server import poller as module
+from trio_voice.server.poller import FEWEST_PATIENT, SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 LIMIT_S = 20.0
@@ -233,6 +235,69 @@ async def test_one_pass_serves_so_many_and_no_more_and_all_get_their_turn() -> N
     for near, far in pairs:
         near.close()
         far.close()
+
+
+def patiently(poller: Poller, nursery: trio.Nursery, near: socket.socket, got: list[bytes], *, patient: bool) -> None:
+    def readable() -> Want:
+        got.append(near.recv(100))
+        return Want.MORE
+
+    nursery.start_soon(partial(poller.watch, near.fileno(), readable, patient=patient))
+
+
+@pytest.mark.parametrize("others", [FEWEST_PATIENT - 1, FEWEST_PATIENT - 2])
+async def test_where_many_can_wait_one_that_comes_after_a_pass_is_served_with_the_next_prompt_one(
+    monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_GATHERING_S", LIMIT_S)
+    monkeypatch.setattr(module, "GATHERED_FRAMES", 1_000_000)
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(both_ends()) for _ in range(others + 2)]
+        model, caller = pairs[0][1], pairs[1][1]
+        async with a_poller() as (poller, nursery):
+            for number, (near, _) in enumerate(pairs):
+                patiently(poller, nursery, near, got, patient=number > 0)
+            await trio.testing.wait_all_tasks_blocked()
+            caller.send(b"1")
+            while not got:
+                await trio.lowlevel.checkpoint()
+            caller.send(b"2")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            if others + 1 < FEWEST_PATIENT:  # with so few nobody waits for another
+                assert got == [b"1", b"2"]
+            else:
+                assert got == [b"1"]
+                model.send(b"now")
+                while len(got) < 3:
+                    await trio.lowlevel.checkpoint()
+                assert got == [b"1", b"now", b"2"]
+            nursery.cancel_scope.cancel()
+
+
+async def test_where_many_can_wait_none_waits_for_long() -> None:
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(both_ends()) for _ in range(FEWEST_PATIENT)]
+        async with a_poller() as (poller, nursery):
+            for near, _ in pairs:
+                patiently(poller, nursery, near, got, patient=True)
+            for number in range(10):
+                pairs[number][1].send(b"%d" % number)
+                while len(got) <= number:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert got == [b"%d" % number for number in range(10)]
+
+
+async def test_a_socket_is_watched_once_whether_it_can_wait_or_not() -> None:
+    with both_ends() as (near, _):
+        async with a_poller() as (poller, nursery):
+            nursery.start_soon(poller.watch, near.fileno(), lambda: Want.END)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await poller.watch(near.fileno(), lambda: Want.END, patient=True)
+            nursery.cancel_scope.cancel()
 
 
 async def test_nobody_polls_outside_the_block() -> None:

@@ -160,7 +160,7 @@ async def live(steps: Sequence[Step], reactions: Sequence[Sequence[tuple[Step, S
                 near.setblocking(False)
             assert poller._watches == {}
             assert poller._again == []
-            assert poller._epoll.poll(0) == []
+            assert poller._sets.both.poll(0) == []
             assert len(background.child_tasks) == 1
             background.cancel_scope.cancel()
     for near in world.near:

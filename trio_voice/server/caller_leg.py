@@ -93,7 +93,7 @@ class CallerLeg:
     async def read(self) -> None:
         """Read to the end of the socket."""
         try:
-            await self.socket.hand_over(self._take)
+            await self.socket.hand_over(self._take, patient=True)
         except SocketClosed as closed:
             if closed.code not in ORDINARY_CLOSES:
                 self._remark("the caller's line broke", code=closed.code, reason=closed.reason)
@@ -101,13 +101,15 @@ class CallerLeg:
 
     def _take(self, message: str | bytes) -> None:
         for event in self.dialect.decode(message):
-            self._hear(event)
+            if type(event) is not StreamAudio:
+                self._hear(event)
+            elif event.audio:
+                self._frames += 1
+                is_measured = self._frames % LEVEL_EVERY_FRAMES == 0
+                self.feed(CallerAudio(event.audio, self._level_dbfs(event.audio) if is_measured else None))
 
     def _hear(self, event: StreamEvent) -> None:
         match event:
-            case StreamAudio(audio=audio) if audio:
-                self._frames += 1
-                self.feed(CallerAudio(audio, self._level_dbfs(audio) if self._frames % LEVEL_EVERY_FRAMES == 0 else None))
             case MarkEchoed(name=name):
                 self.feed(PlaybackMarked(name))
             case DigitReceived(digit=digit):

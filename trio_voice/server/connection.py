@@ -50,6 +50,8 @@ class Connection(MessageSocket):
     _encoder: FrameEncoder
     remote: str
     _allowance: Allowance | None = None
+    _time: Callable[[], float] = field(factory=lambda: trio.lowlevel.current_clock().current_time, init=False)
+    """Trio's clock, asked directly: this is done with every read."""
     heard_at: float = field(factory=trio.current_time, init=False)
     _state: _State = field(default=_State.OPEN, init=False)
     _closed_with: SocketClosed = field(factory=lambda: SocketClosed(ABNORMAL_CLOSURE), init=False)
@@ -99,7 +101,7 @@ class Connection(MessageSocket):
                 await trio.lowlevel.checkpoint()
                 raise self._closed()
 
-    async def hand_over(self, take: Callable[[str | bytes], None]) -> NoReturn:
+    async def hand_over(self, take: Callable[[str | bytes], None], *, patient: bool = False) -> NoReturn:
         """Call `take` with every message that comes, until the connection is over: then it raises SocketClosed."""
         if not self._wire.is_polled:
             await super().hand_over(take)
@@ -108,7 +110,7 @@ class Connection(MessageSocket):
                 case Want.TURN:
                     await trio.lowlevel.checkpoint()
                 case Want.MORE:
-                    await self._watch(take)
+                    await self._watch(take, patient=patient)
                 case Want.END:
                     await self._respond_to_all()
                     await trio.lowlevel.checkpoint()
@@ -117,11 +119,11 @@ class Connection(MessageSocket):
             if self._state is not _State.OPEN and not self._messages:
                 raise self._closed()
 
-    async def _watch(self, take: Callable[[str | bytes], None]) -> None:
+    async def _watch(self, take: Callable[[str | bytes], None], *, patient: bool) -> None:
         """Have the poller hand over, until it comes to something that is for this task."""
         self._reading = True
         try:
-            await self._wire.watch(partial(self._take_in, take))
+            await self._wire.watch(partial(self._take_in, take), patient=patient)
         except trio.ClosedResourceError:
             self._end(_State.OVER, ABNORMAL_CLOSURE)
         finally:
@@ -139,8 +141,11 @@ class Connection(MessageSocket):
                 return Want.MORE
             else:
                 self._hear(data)
-        for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
+        if len(messages) == 1:
             take(messages.popleft())
+        else:
+            for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
+                take(messages.popleft())
         if self._demands or self._state is not _State.OPEN or (self._resume_at and not messages):
             return Want.END
         return Want.TURN if messages or self._decoder.has_more or self._wire.holds_more else Want.MORE
@@ -187,7 +192,7 @@ class Connection(MessageSocket):
 
     def _decode(self, data: bytes | bytearray) -> None:
         """Decode what was read. An answer may be cancelled: all messages are kept before the first is given."""
-        now = self.heard_at = trio.current_time()
+        now = self.heard_at = self._time()
         if self._left:  # somebody waits for a sign of life
             self._left.unpark_all()
         all_received = self._decoder.decode(data)
@@ -249,11 +254,12 @@ class Connection(MessageSocket):
 
     def send_now(self, message: str | bytes) -> bool:
         """Send a message, or its beginning, without waiting; False: nothing of it was sent."""
-        if self._writing or self.unflushed or self._state is not _State.OPEN or not self._wire.sends_now:
+        wire = self._wire
+        if self._writing or self._rest or wire.unsent or self._state is not _State.OPEN or not wire.sends_now:
             return False
         frame = self._encoder.message(message)
         try:
-            sent = self._wire.send_now(frame)
+            sent = wire.send_now(frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
         if 0 < sent < len(frame):

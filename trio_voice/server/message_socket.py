@@ -33,10 +33,11 @@ class MessageSocket(Protocol):
     async def receive(self) -> str | bytes:
         """Wait for the next message. Raises SocketClosed."""
 
-    async def hand_over(self, take: Callable[[str | bytes], None]) -> NoReturn:
+    async def hand_over(self, take: Callable[[str | bytes], None], *, patient: bool = False) -> NoReturn:  # noqa: ARG002 - for those who can gather
         """Call `take` with every message that comes, in order, until the connection is over: then it raises SocketClosed.
 
-        What `take` raises is raised here.
+        `patient`: they may be gathered for a few milliseconds, and handed over with those of other connections. What `take`
+        raises is raised here.
         """
         while True:
             take(await self.receive())

@@ -9,16 +9,19 @@ Nothing of a call runs outside its nursery for that: who watches a socket waits 
 function runs in the watching task's context (log lines bear the call's id), and what it raises is raised in that task. The watch
 ends with the task, cancelled or not.
 
-A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns. With fifty
-calls and more there is a millisecond between two passes, and what comes meanwhile is served in one go: to be woken for a frame
-costs more than to serve it. With fewer calls nobody waits for another.
+A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns.
+
+To be woken for a frame costs more than to serve it. So those who can wait (the callers: a frame of theirs is twenty milliseconds
+old when it comes) are served together. After a pass that served one of them, the next comes when about ten more frames are there,
+four milliseconds later at the most, or when a model says something: models are served at once, and who waits is served with them.
+With few calls nobody waits for another.
 """
 
 from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
@@ -28,10 +31,14 @@ import trio
 from attrs import define, field
 
 SOCKETS_AT_ONCE = 64
-"""How many sockets are served between two turns of the scheduler."""
-MANY_SOCKETS = 100
-"""With so many watched, which is fifty calls, a pass over several sockets is followed by a pause."""
-PAUSE_S = 0.001
+"""How many sockets of a kind are served between two turns of the scheduler."""
+FEWEST_PATIENT = 20
+"""With fewer sockets that can wait, none does."""
+GATHERED_FRAMES = 10
+"""So many frames are worth a wait."""
+FRAMES_A_SECOND = 50
+"""How many come from each caller."""
+LONGEST_GATHERING_S = 0.004
 
 
 class Want(Enum):
@@ -46,59 +53,97 @@ class Want(Enum):
 class _Watch:
     task: trio.lowlevel.Task
     readable: Callable[[], Want]
+    in_context: Callable[[Callable[[], Want]], Want]
+    """Runs a function in the task's context."""
+    epoll: select.epoll
+    """The set in which the socket is."""
+    patient: bool
+
+
+@define(eq=False)
+class _Sets:
+    """The sockets that are served at once, those that can wait, and both."""
+
+    prompt: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - no epoll, no error before it is used
+    patient: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - as above
+    both: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - as above
+
+    def __attrs_post_init__(self) -> None:
+        self.both.register(self.prompt.fileno(), select.EPOLLIN)
+        self.both.register(self.patient.fileno(), select.EPOLLIN)
+
+    def close(self) -> None:
+        self.both.close()
+        self.prompt.close()
+        self.patient.close()
 
 
 @define(eq=False)
 class Poller:
-    """The epoll set and who watches what in it. `run` runs beside the tasks that `watch`."""
+    """The epoll sets and who watches what in them. `run` runs beside the tasks that `watch`."""
 
-    _epoll: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - no epoll, no error before it is used
+    _sets: _Sets = field(factory=_Sets, init=False)
     _watches: dict[int, _Watch] = field(factory=dict, init=False)
+    _patient: int = field(default=0, init=False)
+    """How many of those can wait."""
     _again: list[int] = field(factory=list, init=False)
     """Sockets whose function wants another turn."""
 
     async def run(self) -> None:
-        """Serve the watched sockets until cancelled, and let the epoll set go."""
+        """Serve the watched sockets until cancelled, and let the epoll sets go."""
         try:
-            await self._run()
+            while True:
+                await self._wait(*self._serve_all())
         finally:
-            self._epoll.close()
+            self._sets.close()
 
-    async def _run(self) -> None:
-        ready: Sequence[tuple[int, int]] = ()
-        while True:
-            if self._again or len(ready) == SOCKETS_AT_ONCE:
-                await trio.lowlevel.checkpoint()
-            elif len(ready) > 1 and len(self._watches) >= MANY_SOCKETS:
-                await trio.sleep(PAUSE_S)
-            else:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-            again, self._again = self._again, []
-            for fileno in again:
+    async def _wait(self, prompt: int, patient: int) -> None:
+        """Wait until there is something to be done, after a pass that served so many sockets of both kinds."""
+        if self._again or prompt == SOCKETS_AT_ONCE or patient == SOCKETS_AT_ONCE:
+            await trio.lowlevel.checkpoint()
+        elif patient and self._patient >= FEWEST_PATIENT:
+            with trio.move_on_after(min(LONGEST_GATHERING_S, GATHERED_FRAMES / FRAMES_A_SECOND / self._patient)):
+                await trio.lowlevel.wait_readable(self._sets.prompt.fileno())
+        else:
+            await trio.lowlevel.wait_readable(self._sets.both.fileno())
+
+    def _serve_all(self) -> tuple[int, int]:
+        """Serve who wants a turn and who has something; return how many prompt and patient sockets had."""
+        again, self._again = self._again, []
+        for fileno in again:
+            self._serve(fileno)
+        prompt = self._sets.prompt.poll(0, SOCKETS_AT_ONCE)
+        for fileno, _ in prompt:
+            if fileno not in again:
                 self._serve(fileno)
-            ready = self._epoll.poll(0, SOCKETS_AT_ONCE)
-            for fileno, _ in ready:
-                if fileno not in again:
-                    self._serve(fileno)
+        patient = self._sets.patient.poll(0, SOCKETS_AT_ONCE)
+        for fileno, _ in patient:
+            if fileno not in again:
+                self._serve(fileno)
+        return len(prompt), len(patient)
 
-    async def watch(self, fileno: int, readable: Callable[[], Want]) -> None:
+    async def watch(self, fileno: int, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """Have `readable` called, in this task's context, whenever the socket is readable, until it wants the end.
 
-        It must not wait. What it raises is raised here. Raises trio.ClosedResourceError when the socket is released, or closed
-        already, and trio.BusyResourceError when it is watched already.
+        It must not wait. `patient`: it need not be called at once, but with others. What it raises is raised here. Raises
+        trio.ClosedResourceError when the socket is released, or closed already, and trio.BusyResourceError when it is watched
+        already.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        watch = _Watch(trio.lowlevel.current_task(), readable)
+        task = trio.lowlevel.current_task()
+        watch = _Watch(task, readable, task.context.run, self._sets.patient if patient else self._sets.prompt, patient)
+        before = self._watches.get(fileno)
         try:
-            self._epoll.register(fileno, select.EPOLLIN)
+            if before is not None:  # of a socket that had this number, and was closed by somebody who told nobody
+                before.epoll.register(fileno, select.EPOLLIN)
+                self._end(fileno, _closed())
+            watch.epoll.register(fileno, select.EPOLLIN)
         except FileExistsError:
             raise trio.BusyResourceError("another task watches this socket") from None
         except (OSError, ValueError):  # the number of a closed socket is -1
             raise trio.ClosedResourceError("this socket was closed") from None
-        before = self._watches.pop(fileno, None)
-        if before is not None:  # of a socket that had this number, and was closed by somebody who told nobody
-            trio.lowlevel.reschedule(before.task, _closed())
         self._watches[fileno] = watch
+        self._patient += patient
 
         def abort(_: object) -> trio.lowlevel.Abort:
             if self._watches.get(fileno) is watch:
@@ -115,15 +160,17 @@ class Poller:
         watch = self._watches.get(fileno)
         if watch is None:  # ended in this very pass
             return
-        wanted = outcome.capture(watch.task.context.run, watch.readable)
-        if self._watches.get(fileno) is not watch:  # it released its own socket
+        try:
+            wanted = watch.in_context(watch.readable)
+        except BaseException as error:
+            if self._watches.get(fileno) is watch:  # else it released its own socket
+                self._end(fileno, outcome.Error(error))
             return
-        if isinstance(wanted, outcome.Error):
-            self._end(fileno, wanted)
-        elif wanted.value is Want.TURN:
-            self._again.append(fileno)
-        elif wanted.value is Want.END:
-            self._end(fileno, outcome.Value(None))
+        if wanted is not Want.MORE and self._watches.get(fileno) is watch:
+            if wanted is Want.TURN:
+                self._again.append(fileno)
+            else:
+                self._end(fileno, outcome.Value(None))
 
     def _end(self, fileno: int, how: outcome.Outcome[None]) -> None:
         watch = self._watches.get(fileno)
@@ -132,9 +179,10 @@ class Poller:
             trio.lowlevel.reschedule(watch.task, how)
 
     def _forget(self, fileno: int) -> None:
-        del self._watches[fileno]
+        watch = self._watches.pop(fileno)
+        self._patient -= watch.patient
         with suppress(OSError, ValueError):  # a socket that was closed is in no set any more, and the set may be closed too
-            self._epoll.unregister(fileno)
+            watch.epoll.unregister(fileno)
 
 
 def _closed() -> outcome.Error:

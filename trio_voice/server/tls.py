@@ -114,9 +114,9 @@ class TlsWire:
             self._incoming.write(encrypted)
         return decrypted
 
-    async def watch(self, readable: Callable[[], Want]) -> None:
+    async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """As the wire below."""
-        await self._wire.watch(readable)
+        await self._wire.watch(readable, patient=patient)
 
     def interrupt(self) -> None:
         """Wake the task that waits in `receive`, if there is one."""

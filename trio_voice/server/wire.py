@@ -7,6 +7,7 @@ function too. Over any other stream (the memory streams of tests, for instance) 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from trio_voice.server.poller import Poller, Want, current_poller
 
 READ_BYTES = 16 * 1024
 """How much is read at once: with it, what a flooding peer can have done before the others get their turn is bounded."""
+CLOSED = -1
+"""No socket has this number."""
 
 
 class Wire(Protocol):
@@ -50,7 +53,7 @@ class Wire(Protocol):
     def receive_now(self) -> bytes | None:
         """Read what is there without waiting; None: nothing is, b"" is the end."""
 
-    async def watch(self, readable: Callable[[], Want]) -> None:
+    async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """Have `readable` called whenever something has come, until it wants the end, or raises: see `Poller.watch`.
 
         Raises trio.ClosedResourceError when interrupted.
@@ -126,9 +129,14 @@ class _SocketWire:
     unsent: ClassVar[bool] = False
 
     _stream: trio.SocketStream
+    _number: int = field(init=False)
+    """The socket's number, as long as it is open: that of a closed socket may be another's."""
     _received: bytes = field(default=b"", init=False)
     _reading: bool = field(default=False, init=False)
     _watched_by: Poller | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._number = self._stream.socket.fileno()
 
     def unread(self, data: bytes) -> None:
         self._received = data + self._received
@@ -145,7 +153,7 @@ class _SocketWire:
             finally:
                 self._reading = False
             try:
-                return os.read(self._fileno(), READ_BYTES)
+                return os.read(self._number, READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -164,19 +172,19 @@ class _SocketWire:
             data, self._received = self._received, b""
             return data
         try:
-            return os.read(self._fileno(), READ_BYTES)
+            return os.read(self._number, READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
             raise _broken(error) from error
 
-    async def watch(self, readable: Callable[[], Want]) -> None:
+    async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         poller = current_poller()
         if poller is None:
             raise LocalProtocolError("a wire was to be watched where nobody polls")
         self._watched_by = poller
         try:
-            await poller.watch(self._fileno(), readable)
+            await poller.watch(self._fileno(), readable, patient=patient)
         finally:
             self._watched_by = None
 
@@ -188,7 +196,7 @@ class _SocketWire:
 
     def send_now(self, data: bytes | memoryview) -> int:
         try:
-            return os.write(self._fileno(), data)
+            return os.write(self._number, data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -208,15 +216,14 @@ class _SocketWire:
 
     async def aclose(self) -> None:
         if self._watched_by is not None:
-            self._watched_by.release(self._stream.socket.fileno())
+            self._watched_by.release(self._number)
+        self._number = CLOSED
         await trio.aclose_forcefully(self._stream)
 
     def _fileno(self) -> int:
-        """Return the socket's number, asked for each time: that of a closed socket may be another's by now."""
-        fileno = self._stream.socket.fileno()
-        if fileno < 0:
+        if self._number == CLOSED:
             raise trio.ClosedResourceError("this connection was closed")
-        return fileno
+        return self._number
 
 
 @define(eq=False)
@@ -250,7 +257,7 @@ class _StreamWire:
     def receive_now(self) -> bytes | None:
         raise LocalProtocolError("this stream cannot be read without waiting")
 
-    async def watch(self, readable: Callable[[], Want]) -> None:  # noqa: ARG002 - one signature for all wires
+    async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:  # noqa: ARG002 - one signature for all wires
         raise LocalProtocolError("this stream cannot be watched")
 
     def interrupt(self) -> None:
@@ -271,5 +278,7 @@ class _StreamWire:
         await trio.aclose_forcefully(self._stream)
 
 
-def _broken(error: OSError) -> trio.BrokenResourceError:
+def _broken(error: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
+    if error.errno == errno.EBADF:
+        return trio.ClosedResourceError("this connection was closed")
     return trio.BrokenResourceError(f"socket connection broken: {error}")
