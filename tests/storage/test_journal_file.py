@@ -62,6 +62,42 @@ async def test_lines_are_written_twice_a_second(autojump_clock: trio.testing.Moc
         assert path.read_text("utf-8") == "one\ntwo\nthree\n"
 
 
+async def test_calls_write_at_the_end_of_the_tenth_of_a_second_and_so_together(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    with threads_at_once():
+        async with trio.open_nursery() as nursery:
+
+            async def call(path: Path, begins_at: float) -> None:
+                await trio.sleep_until(begins_at)
+                async with journal_file(path) as journal:
+                    journal.put("one")
+                    await trio.testing.wait_all_tasks_blocked()
+                    journal.put("two")
+                    await trio.sleep(2 * WRITE_EVERY_S)
+
+            nursery.start_soon(call, paths[0], 3.12)
+            nursery.start_soon(call, paths[1], 3.17)
+            await trio.sleep_until(3.199 + WRITE_EVERY_S)
+            assert [path.read_text("utf-8") for path in paths] == ["one\n"] * 2
+            await trio.sleep_until(3.2 + WRITE_EVERY_S)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [path.read_text("utf-8") for path in paths] == ["one\ntwo\n"] * 2
+
+
+async def test_lines_that_come_together_are_counted_one_by_one_when_they_are_lost(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "call.jsonl"
+    with threads_at_once():
+        async with journal_file(path) as journal:
+            journal.put("x" * LIMIT_CHARACTERS)
+            journal.put("one\ntwo")
+            journal.put("three\nthe last")
+    assert path.read_text("utf-8").splitlines()[1:] == ['{"lost_lines":3}', "the last"]
+
+
 async def test_a_cancelled_call_still_has_its_end_written(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     with threads_at_once(), trio.CancelScope() as scope:
