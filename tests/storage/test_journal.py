@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.storage.samples import SECONDS, TEXT, audio_of, instances_of, one_of
 from trio_voice.core import commands as c
@@ -89,6 +90,18 @@ def test_audio_that_is_handed_on_is_said_once() -> None:
     assert json.loads(writer.command(1.0, c.AppendAudio(1, FRAME)))["audio"] == {"bytes": 160}
     writer.event(1.0, e.ModelAudio(1, "r", "i", FRAME))
     assert json.loads(writer.command(1.0, c.PlayAudio("r", "i", FRAME)))["audio"] == {"bytes": 160}
+
+
+@given(
+    audio=st.binary(max_size=400), handed_on=st.booleans(), level_dbfs=st.none() | st.floats(-100, 0), keep_audio=st.booleans()
+)
+def test_a_frame_is_the_line_of_its_event_and_that_of_its_command(
+    audio: bytes, handed_on: bool, level_dbfs: float | None, keep_audio: bool
+) -> None:
+    event, command = e.CallerAudio(audio, level_dbfs), c.AppendAudio(3, audio if handed_on else bytes(list(audio)))
+    one_by_one, together = JournalWriter(keep_audio), JournalWriter(keep_audio)
+    assert together.frame(1.25, event, command) == f"{one_by_one.event(1.25, event)}\n{one_by_one.command(1.25, command)}"
+    assert together.command(1.25, command) == one_by_one.command(1.25, command)
 
 
 def test_audio_of_another_event_is_not_taken_for_that_of_this_one() -> None:

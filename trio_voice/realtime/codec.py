@@ -251,11 +251,16 @@ def encode(command: c.Command) -> str:
     Raises LocalProtocolError for a command that is not for the model, and for a message of a role that is none.
     """
     if isinstance(command, c.AppendAudio):
-        return '{"type":"input_audio_buffer.append","audio":"' + b2a_base64(command.audio, newline=False).decode("ascii") + '"}'
+        return append_message(command.audio)
     build = _BUILDERS.get(type(command))
     if build is None:
         raise LocalProtocolError(f"{type(command).__name__} is no command to a model's session")
     return _encoder.encode(build(command)).decode()
+
+
+def append_message(audio: bytes) -> str:
+    """Write the client event that hands a piece of the caller's audio on."""
+    return '{"type":"input_audio_buffer.append","audio":"' + b2a_base64(audio, newline=False).decode("ascii") + '"}'
 
 
 def _create_response(command: c.CreateResponse) -> wire.ClientEvent:

@@ -62,7 +62,7 @@ class Record(Protocol):
     """Takes the lines of a call's journal. It must not wait."""
 
     def __call__(self, line: str, *, frame: bool = False) -> None:
-        """Take one line; `frame` marks those of single audio frames, which people who watch are spared."""
+        """Take one line, or several with newlines between them; `frame`: of audio alone, which people who watch are spared."""
 
 
 @define(eq=False)
@@ -83,6 +83,8 @@ class CallRunner:
     """Why the call ended; None while it goes on."""
     _journal: JournalWriter = field(init=False)
     _watchers: list[CallWatcher] = field(init=False)
+    _time: Callable[[], float] = field(factory=lambda: trio.lowlevel.current_clock().current_time, init=False)
+    """Trio's clock, asked directly: this is done with every event."""
     _origin: float = field(init=False)
     _now: float = field(default=0.0, init=False)
     _leg: CallerLeg = field(init=False)
@@ -187,29 +189,33 @@ class CallRunner:
     def _work(self) -> None:
         self._working = True
         try:
-            self._work_off()
+            deadline = self._work_off()
         except Exception as error:
             self._working = False
             self._state_machine_failed(error)
-        else:
-            self._working = False
-            self._set_alarm()
+            return
+        self._working = False
+        at = math.inf if deadline is None else self._origin + deadline
+        if at != self._alarm_at:
+            self._alarm.deadline = self._alarm_at = at
 
-    def _work_off(self) -> None:
-        """Let every deadline act that is due, and tell the state machine every event: whichever is the next."""
-        time = trio.current_time()
+    def _work_off(self) -> float | None:
+        """Let every deadline act that is due, and tell the state machine every event: whichever is the next.
+
+        Returns the deadline that is then the next.
+        """
+        time, events, deadlines = self._time(), self._events, self.call.parts.deadlines
         for _ in range(STEPS_AT_ONCE):
             if self.end_reason is not None:
-                self._events.clear()
-                return
-            deadline = self.call.next_deadline()
-            is_due = deadline is not None and self._origin + deadline <= time
-            if deadline is not None and is_due and not (self._events and type(self._events[0]) is FatalErrorRaised):
+                events.clear()
+                return None
+            deadline = deadlines.next_at
+            if deadline is not None and self._origin + deadline <= time and not (events and type(events[0]) is FatalErrorRaised):
                 self._deadline_passed(self._clock(time, deadline))
-            elif self._events:
-                self._tell(self._events.popleft(), self._clock(time))
+            elif events:
+                self._tell(events.popleft(), self._clock(time))
             else:
-                return
+                return deadline
         raise LocalProtocolError("the deadlines of the call do not come to rest")
 
     def _deadline_passed(self, now: float) -> None:
@@ -219,14 +225,33 @@ class CallRunner:
         self._perform(self.call.handle_timer(now), now)
 
     def _tell(self, event: Event, now: float) -> None:
-        kind = type(event)
-        self.record(self._journal.event(now, event), frame=kind in _FRAMES)
+        if type(event) is CallerAudio:
+            self._tell_of_a_frame(event, now)
+            return
+        self.record(self._journal.event(now, event), frame=type(event) is ModelAudio)
         for listener in self.listeners:
             listener.on_event(now, event)
-        if kind is not CallerAudio:
-            for watcher in self._watchers:
-                watcher.on_event(now, event)
+        for watcher in self._watchers:
+            watcher.on_event(now, event)
         self._perform(self.call.receive(event, now), now)
+
+    def _tell_of_a_frame(self, event: CallerAudio, now: float) -> None:
+        """Tell of a frame of the caller: fifty a second, and nearly always it is handed on, and that is all."""
+        for listener in self.listeners:
+            listener.on_event(now, event)
+        try:
+            commands = self.call.receive(event, now)
+        except Exception:
+            self.record(self._journal.event(now, event), frame=True)
+            raise
+        if len(commands) == 1 and type(commands[0]) is c.AppendAudio:
+            self.record(self._journal.frame(now, event, commands[0]), frame=True)
+            for listener in self.listeners:
+                listener.on_command(now, commands[0])
+            self._tell_model(commands[0])
+        else:
+            self.record(self._journal.event(now, event), frame=True)
+            self._perform(commands, now)
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
@@ -251,12 +276,6 @@ class CallRunner:
             with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
             self._work()
-
-    def _set_alarm(self) -> None:
-        deadline = self.call.next_deadline()
-        at = math.inf if deadline is None else self._origin + deadline
-        if at != self._alarm_at:
-            self._alarm.deadline = self._alarm_at = at
 
     def _state_machine_failed(self, error: Exception) -> None:
         self._failures += 1

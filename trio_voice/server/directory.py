@@ -125,12 +125,14 @@ class LiveCall:
             self._header = line
         else:
             self._lines.append(line)
-        self._waiting.unpark_all()
+        if self._waiting:
+            self._waiting.unpark_all()
 
     def measure(self, line: str) -> None:
-        """Take any line, those of single frames too, for the levels; nothing is done with it while nobody looks at them."""
+        """Take lines, those of single frames too, for the levels; nothing is done with them while nobody looks at them."""
         if self._meter_until and self._is_measured():
-            self._meter.take(line)
+            for one in line.split("\n"):
+                self._meter.take(one)
 
     def _is_measured(self) -> bool:
         if trio.current_time() >= self._meter_until:

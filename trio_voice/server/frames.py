@@ -48,6 +48,7 @@ _KNOWN_FIRST_BYTES = frozenset(
     | {_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 )
 _KEYS_AT_ONCE = 1024
+_TEXT_HEAD = struct.Struct("!BBH").pack
 ALL = sys.maxsize
 
 
@@ -114,6 +115,10 @@ class FrameDecoder:
         if self._over:
             return []
         rest = self._rest
+        if not rest and not self._opcode:
+            text = self._only_a_text(data)
+            if text is not None:
+                return [text]
         if rest:
             rest += data
             if len(rest) < self._needed:
@@ -130,6 +135,21 @@ class FrameDecoder:
             if used < len(data) and not self._over:
                 rest += data[used:]
         return received
+
+    def _only_a_text(self, data: bytes | bytearray) -> str | None:
+        """Return what is by far the most frequent: one whole text message of 126 bytes or more, and nothing besides."""
+        size = len(data) - (8 if self.masked else 4)
+        if (
+            126 <= size <= self.limit_bytes
+            and data[0] == _WHOLE_TEXT
+            and data[1] == (_MASKED | 126 if self.masked else 126)
+            and (data[2] << 8 | data[3]) == size
+        ):
+            try:
+                return (mask(data[8:], data[4:8]) if self.masked else data[4:]).decode()
+            except UnicodeDecodeError:
+                return None  # which is told on the way of all others
+        return None
 
     def _decode(self, data: bytes | bytearray, received: list[Received]) -> int:
         """Append what is complete to `received`, and return how many bytes that took. Raises FrameError."""
@@ -248,7 +268,14 @@ class FrameEncoder:
     def message(self, message: str | bytes) -> bytes:
         """Return a whole text or binary message as one frame. Raises TypeError for anything else."""
         if isinstance(message, str):
-            return self._frame(_WHOLE_TEXT, message.encode())
+            payload = message.encode()
+            size = len(payload)
+            if not 126 <= size < 65536:
+                return self._frame(_WHOLE_TEXT, payload)
+            if not self.masked:
+                return _TEXT_HEAD(_WHOLE_TEXT, 126, size) + payload
+            key = self._key()
+            return _TEXT_HEAD(_WHOLE_TEXT, _MASKED | 126, size) + key + mask(payload, key)
         return self._frame(_WHOLE_BINARY, memoryview(message).tobytes())
 
     def ping(self) -> bytes:

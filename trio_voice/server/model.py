@@ -31,7 +31,7 @@ from trio_voice.core.events import (
     SessionReady,
 )
 from trio_voice.errors import RemoteProtocolError
-from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, encode
+from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, append_message, encode
 from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is_retryable
 from trio_voice.realtime.settings import SessionSettings, echo_differences, session_update
 from trio_voice.server.model_audio import Transcoder, transcoder
@@ -129,14 +129,20 @@ class ModelSession:
     _unsent_audio: bytes = field(default=b"", init=False)
     """Of the caller's: not enough for a message yet."""
 
+    _sends_as_it_comes: bool = field(init=False)
+    """Audio need be neither converted nor gathered."""
+
     def __attrs_post_init__(self) -> None:
         self._transcoder = transcoder(self.settings.input_format, self.settings.output_format)
+        self._sends_as_it_comes = self._transcoder is None and not self.endpoint.append_ms
 
     def send(self, command: Command) -> bool:
         """Hand a command to the session's socket; False: there is none (any more). `SendFailed` tells what fails later."""
         if self._outbox is None:
             return False
         if type(command) is AppendAudio:
+            if self._sends_as_it_comes and not self._unsent_audio and not self._outbox.queued_bytes:
+                return self._outbox.put(append_message(command.audio), droppable=True)
             return self._append(command, self._outbox)
         self._append_the_rest(self._outbox)
         return self._outbox.put(encode(command), event_id=event_id_of(command))

@@ -24,11 +24,11 @@ the classes by a test.
 
 from __future__ import annotations
 
-import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 import attrs
 import msgspec
@@ -137,6 +137,18 @@ class JournalWriter:
             )
         return self._line(now, "command", command)
 
+    def frame(self, now: float, event: CallerAudio, command: AppendAudio) -> str:
+        """The two lines of a caller's frame that is handed on as it came, with a newline between them."""
+        self._audio = event.audio
+        if self.keep_audio or command.audio is not event.audio or not event.audio:
+            return f"{self.event(now, event)}\n{self.command(now, command)}"
+        t, size = repr(now), len(event.audio)
+        level_dbfs = "null" if event.level_dbfs is None else event.level_dbfs
+        return (
+            f'{{"t":{t},"event":"CallerAudio","audio":{{"bytes":{size},"crc32":{crc32(event.audio)}}},"level_dbfs":{level_dbfs}}}'
+            f'\n{{"t":{t},"command":"AppendAudio","session":{command.session},"audio":{{"bytes":{size}}}}}'
+        )
+
     def timer(self, now: float, timer: Timer) -> str:
         """The line of a deadline that acts."""
         self._audio = b""
@@ -153,7 +165,7 @@ class JournalWriter:
 
     def _size_and_hash(self, audio: bytes) -> str:
         kept = f',"base64":"{b64encode(audio).decode()}"' if self.keep_audio else ""
-        return f'{{"bytes":{len(audio)},"crc32":{zlib.crc32(audio)}{kept}}}'
+        return f'{{"bytes":{len(audio)},"crc32":{crc32(audio)}{kept}}}'
 
     def _handed_on(self, audio: bytes) -> str:
         return f'{{"bytes":{len(audio)}}}' if audio is self._audio and audio else self._size_and_hash(audio)
