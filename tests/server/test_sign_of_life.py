@@ -103,6 +103,26 @@ async def test_a_peer_that_answers_is_asked_again_and_again(autojump_clock: trio
         assert_gone(world, 3 * (EVERY_S + LIMIT_S - 0.5) + EVERY_S + LIMIT_S)
 
 
+@pytest.mark.parametrize(
+    ("heard_at", "every_s", "asked_at"), [(0.21, 1.0, 1.2), (0.28, 1.0, 1.2), (0.3, 1.0, 1.3), (0.21, 0.05, 0.26)]
+)
+async def test_all_who_are_due_within_a_tenth_of_a_second_are_asked_at_its_begin_and_nobody_sooner_than_it_was_heard(
+    autojump_clock: trio.testing.MockClock, heard_at: float, every_s: float, asked_at: float
+) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    peer = Peer(far)
+    connection = Connection(wire_of(near), FrameDecoder(masked=False, limit_bytes=65536), FrameEncoder(masked=True), "peer")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.receive)
+        await trio.sleep(heard_at)
+        await peer.pong()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(watch_for_life, connection, every_s, LIMIT_S)
+        assert await peer.hear() == [Ping(b"")]
+        assert trio.current_time() == asked_at
+        nursery.cancel_scope.cancel()
+
+
 async def test_whatever_comes_is_a_sign_of_life(autojump_clock: trio.testing.MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
     peer = Peer(far)
@@ -174,5 +194,5 @@ async def test_the_watch_ends_with_the_connection(autojump_clock: trio.testing.M
                 await world.connection.close()
         else:
             await far.aclose()
-    assert trio.current_time() == EVERY_S + (0 if by_us else 0.25)  # from what was heard last, its end for instance
+    assert trio.current_time() == EVERY_S + (0 if by_us else 0.2)  # from what was heard last, its end for instance
     assert world.closed is not None

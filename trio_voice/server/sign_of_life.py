@@ -6,21 +6,32 @@ sign of life (a Ping, RFC 6455, section 5.5.2), and has a short time to give one
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from trio_voice.server.websocket import MessageSocket, SocketClosed
+
+SLOTS_A_SECOND = 10
+"""All who are due within the same tenth of a second are asked at its begin: to be woken for each costs more than to ask."""
 
 
 async def watch_for_life(socket: MessageSocket, every_s: float, limit_s: float) -> None:
     """Watch a connection to its end, while another task receives.
 
     A peer from which nothing comes for `every_s`, and then for `limit_s` more although it was asked, is gone: the connection is
-    over, and who receives is told.
+    over, and who receives is told. It may be asked a tenth of a second earlier, with others.
     """
     try:
         while True:
-            await trio.sleep_until(socket.heard_at + every_s)
-            if socket.heard_at + every_s <= trio.current_time():
+            await trio.sleep_until(_asked_at(socket.heard_at, every_s))
+            if _asked_at(socket.heard_at, every_s) <= trio.current_time():
                 await socket.ping(limit_s)
     except SocketClosed:
         return
+
+
+def _asked_at(heard_at: float, every_s: float) -> float:
+    at = heard_at + every_s
+    begin = math.floor(round(at * SLOTS_A_SECOND, 6)) / SLOTS_A_SECOND
+    return begin if begin > heard_at else at
