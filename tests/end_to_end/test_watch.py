@@ -31,12 +31,14 @@ trio.run(main, instruments=[watched_server.Window(Path(sys.argv[1]))])
 
 
 @asynccontextmanager
-async def server(folder: Path, then: str = "await trio.sleep_forever()", before: str = "") -> AsyncIterator[Watch]:
+async def server(
+    folder: Path, then: str = "await trio.sleep_forever()", before: str = "", limit_s: float = START_LIMIT_S
+) -> AsyncIterator[Watch]:
     """A process with a window that does nothing, and `then` something."""
     program = SERVER.format(then=then).replace("async def main", f"{before}\nasync def main")
     async with started(["-c", program, str(folder)], 0, folder / "server.log") as process:
         await until_runs(folder, process)
-        yield Watch(process, folder, folder / "server.log", limit_s=1.0)
+        yield Watch(process, folder, folder / "server.log", limit_s=limit_s)
 
 
 async def until_runs(folder: Path, process: Measured) -> None:
@@ -60,8 +62,7 @@ async def test_each_question_has_its_own_answer_also_after_one_that_nobody_waite
 
 
 async def test_a_server_that_stands_still_says_where(tmp_path: Path) -> None:
-    async with server(tmp_path, "await trio.sleep(0.2); stand_still()") as watch:
-        await trio.sleep(0.5)
+    async with server(tmp_path, "stand_still()", limit_s=1.0) as watch:
         with pytest.raises(RuntimeError, match=r"(?s)the server, which still runs, did not show.*in stand_still") as raised:
             await watch.look()
     assert 'File "<string>"' in str(raised.value)
@@ -69,7 +70,8 @@ async def test_a_server_that_stands_still_says_where(tmp_path: Path) -> None:
 
 async def test_a_server_that_has_ended_says_its_last_words(tmp_path: Path) -> None:
     async with server(tmp_path, "await trio.sleep(0.2); raise ValueError('less than nothing')") as watch:
-        await trio.sleep(0.5)
+        with trio.fail_after(START_LIMIT_S):
+            await watch.process.process.wait()
         with pytest.raises(RuntimeError, match=r"(?s)which ended with 1, did not.*ValueError: less than nothing"):
             await watch.look()
         assert watch.complaints()[0].startswith("Traceback")
