@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -321,6 +321,32 @@ async def test_r38_calls_wait_while_there_is_no_thread_to_record_them(
             records.stop()
             with no_threads():
                 await trio.sleep(1.0)
+
+
+async def test_what_begins_when_it_cannot_be_spooled_leaves_no_work_behind_once_it_can(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The spool takes the call later, and nothing is over yet: it is the look around that finds all well again."""
+    database, passes = FailingDatabase(), 0
+
+    async def counted(records: Records, look: Callable[[Records], Awaitable[None]] = Records._look_around) -> None:
+        nonlocal passes
+        passes += 1
+        assert passes < 10, "it spins"
+        await look(records)
+
+    monkeypatch.setattr(Records, "_look_around", counted)
+    with threads_at_once():
+        async with trio.open_nursery() as nursery:
+            records = await run_beside(nursery, database, tmp_path)
+            await trio.sleep(1.0)
+            with no_threads():
+                records.begin(facts(1))
+                await trio.sleep(FIRST_PAUSE_S / 2)
+            passes = 0
+            await trio.sleep(FIRST_PAUSE_S)
+            assert (spooled(tmp_path), records.problem, passes) == ([call_id(1)], "", 2)
+            records.stop()
 
 
 # --- a database that hangs

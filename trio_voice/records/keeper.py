@@ -172,8 +172,9 @@ class Records:
             self._tell(done.failure)
 
     async def _look_around(self) -> None:
-        """Find what others have left."""
-        if trio.current_time() < max(self._look_at, self._ask_at):
+        """Find what others have left. Where nothing waits that was refused, this tells whether all is well again."""
+        nothing_waits = not self._begun and not self._over
+        if trio.current_time() < (self._due_at() if nothing_waits else max(self._look_at, self._ask_at)):
             return
         busy = frozenset({*self._live, *self._over})
         try:
