@@ -123,7 +123,7 @@ class World:
         how = "was cancelled"
         try:
             with scope:
-                await self.poller.watch(near.fileno(), readable)
+                await self.poller.watch(near.fileno(), readable, patient=number % 2 == 1)
                 how = "had enough"
         except trio.ClosedResourceError:
             how = "was closed"
@@ -159,7 +159,7 @@ async def live(steps: Sequence[Step], reactions: Sequence[Sequence[tuple[Step, S
                 far.close()  # which would wake the poller for any socket that it still knows
                 near.setblocking(False)
             assert poller._watches == {}
-            assert poller._again == []
+            assert (poller._patient, poller._again) == (0, [])
             assert poller._sets.both.poll(0) == []
             assert len(background.child_tasks) == 1
             background.cancel_scope.cancel()
