@@ -20,13 +20,12 @@ from trio_voice.server.admission import Admission, EntryFault, Refused
 from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.call_runner import CallRunner
 from trio_voice.server.call_watch import Listener
-from trio_voice.server.caller_leg import POLICY_VIOLATION
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
+from trio_voice.server.message_socket import POLICY_VIOLATION, MessageSocket, SocketClosed
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.pace import Pace
 from trio_voice.server.tokens import Ticket
-from trio_voice.server.websocket import MessageSocket, SocketClosed
 from trio_voice.storage.journal_file import JournalFile, journal_file, journal_writers
 
 log = structlog.get_logger(__name__)

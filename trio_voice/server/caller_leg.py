@@ -23,15 +23,12 @@ from trio_voice.dialects.base import (
     StreamStarted,
     StreamStopped,
 )
+from trio_voice.server.message_socket import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION, MessageSocket, SocketClosed
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.outbox import Outbox
-from trio_voice.server.websocket import MessageSocket, SocketClosed
 
 log = structlog.get_logger(__name__)
 
-NORMAL_CLOSURE = 1000
-GOING_AWAY = 1001
-POLICY_VIOLATION = 1008
 ORDINARY_CLOSES = frozenset({NORMAL_CLOSURE, GOING_AWAY, 1005})
 """Close codes that need no explanation; 1005 stands for a Close without a code (RFC 6455, section 7.4.1)."""
 LEVEL_EVERY_FRAMES = 2

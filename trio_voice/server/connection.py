@@ -21,7 +21,7 @@ from attrs import define, field
 
 from trio_voice.server.allowance import LIMIT_S, Allowance
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
-from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, MessageSocket, SocketClosed
+from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, POLICY_VIOLATION, MessageSocket, SocketClosed
 from trio_voice.server.poller import Want
 from trio_voice.server.wire import Wire
 
@@ -31,7 +31,6 @@ LATE_S = 0.1
 """Who wakes so much later than asked for has no reason to call the peer late."""
 MESSAGES_AT_ONCE = 16
 """How many messages one connection may give out, or send, before the other tasks get their turn."""
-POLICY_VIOLATION = 1008
 
 
 class _State(Enum):

@@ -8,7 +8,9 @@ from typing import NoReturn, Protocol
 from trio_voice.errors import TrioVoiceError
 
 NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
 ABNORMAL_CLOSURE = 1006
+POLICY_VIOLATION = 1008
 
 
 class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, like trio.Cancelled

@@ -18,9 +18,7 @@ from enum import Enum
 import trio
 from attrs import define, field, frozen
 
-from trio_voice.server.websocket import MessageSocket, SocketClosed
-
-NORMAL_CLOSURE = 1000
+from trio_voice.server.message_socket import NORMAL_CLOSURE, MessageSocket, SocketClosed
 
 
 class _State(Enum):

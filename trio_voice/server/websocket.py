@@ -26,7 +26,7 @@ from trio_voice.server.connection import CLOSE_LIMIT_S, Connection
 from trio_voice.server.dial import ConnectFailed, Target, dial
 from trio_voice.server.frames import FrameDecoder, FrameEncoder
 from trio_voice.server.handshake import ClientHandshake, HandshakeError, HandshakeRejected, ServerHandshake, UpgradeRequest
-from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, MessageSocket, SocketClosed
+from trio_voice.server.message_socket import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, MessageSocket, SocketClosed
 from trio_voice.server.wire import Wire, wire_of
 
 __all__ = [
@@ -49,7 +49,6 @@ FRAMES_AT_ONCE = 64
 """How many frames of a carrier are decoded before the others get their turn."""
 MODEL_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message that a model may send."""
-GOING_AWAY = 1001
 
 
 # --- the server's side -------------------------------------------------------------------------------------------------
