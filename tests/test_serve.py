@@ -29,6 +29,7 @@ from trio_voice.sections import ServerSettings, VoiceEngine
 from trio_voice.serve import FLAGS, NEW_OBJECTS, leave_alone_what_is_there, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
+from trio_voice.workers import Wanted
 
 
 def live() -> LiveCall:
@@ -235,6 +236,27 @@ async def test_an_unwritable_folder_is_found_before_anything_is_started(tmp_path
         await run_server(settings(tmp_path), say=print, media=ignore, signals=Told([]))
 
 
+async def test_the_parent_of_workers_has_its_model_in_place_before_it_starts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def no_workers(*_arguments: object) -> NoReturn:
+        order.append("the workers")
+        raise UserError("that is enough")
+
+    async def model(*_arguments: object) -> str:
+        order.append("the model")
+        return "ws://127.0.0.1:1/v1/realtime"
+
+    monkeypatch.setattr(module, "Workers", no_workers)
+    monkeypatch.setattr(module, "_embedded_model", model)
+    given = evolve(settings(tmp_path, workers=2), access=ModelAccess(base_url=None))
+    with pytest.RaisesGroup(UserError):
+        await module.run_workers(given, Wanted(), say=print, settled=lambda: order.append("settled"))
+    assert order == ["the model", "settled", "the workers"]
+
+
 # --- the command -------------------------------------------------------------------------------------------------------
 
 
@@ -243,11 +265,12 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
     """The settings that the command started a server with."""
     seen: list[Settings] = []
 
-    async def run(settings: Settings, *, say: object, settled: object) -> None:
+    async def run(settings: Settings, _wanted: Wanted | None = None, *, say: object, settled: object) -> None:
         assert settled is leave_alone_what_is_there
         seen.append(settings)
 
     monkeypatch.setattr(module, "run_server", run)
+    monkeypatch.setattr(module, "run_workers", run)
     monkeypatch.setattr(module, "set_up_logging", lambda *_, **__: None)
     monkeypatch.setattr(module, "raise_file_limit", lambda: None)
     monkeypatch.chdir(tmp_path)
@@ -276,6 +299,12 @@ def test_every_flag_reaches_its_setting(started: list[Settings], tmp_path: Path)
     assert (given.access.base_url, given.model.name) == ("ws://m/v1", "m")
     assert (given.call.idle_s, given.agent.name) == (3.0, "concierge")
     assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= {*flags, "--script", "--voice", "--workers"}
+
+
+def test_several_workers_are_started_with_the_same_care(started: list[Settings]) -> None:
+    result = CliRunner().invoke(main, ["serve", "--workers", "2"])
+    assert (result.exit_code, result.output) == (0, "Stopped.\n")
+    assert started[0].server.workers == 2
 
 
 def test_the_embedded_models_flags_reach_their_settings(started: list[Settings]) -> None:

@@ -91,11 +91,9 @@ def serve(agent: str | None, file: Path | None, assignments: tuple[str, ...], **
     settings = the_settings(wanted)
     set_up_logging(settings.server.log_format, settings.server.log_level, redact=log_redaction(settings))
     raise_file_limit()
-    run = partial(run_workers, settings, wanted)
-    if settings.server.workers == 1:
-        run = partial(run_server, settings, settled=leave_alone_what_is_there)
+    run = partial(run_server, settings) if settings.server.workers == 1 else partial(run_workers, settings, wanted)
     try:
-        trio.run(partial(run, say=click.echo))
+        trio.run(partial(run, say=click.echo, settled=leave_alone_what_is_there))
     except* KeyboardInterrupt:  # it came before the server took over the signals
         pass
     click.echo("Stopped.")
@@ -148,16 +146,14 @@ async def run_server(
         return
     calls_folder, certificate = settings.server.calls_folder, server_certificate(settings)
     make_calls_folder(calls_folder)
-    directory, draining = CallDirectory(), trio.Event()
+    directory, draining, voice = CallDirectory(), trio.Event(), list[str]()
     async with (
         _listening(settings.server, order) as listeners,
         keeping(settings) as kept,
         AsyncExitStack() as stack,
         trio.open_nursery() as nursery,
     ):
-        voice: list[str] = []
-        base_url = settings.access.base_url or (order.model_url if order is not None else None)
-        base_url = base_url or await _embedded_model(nursery, settings, voice)
+        elsewhere = settings.access.base_url or (order.model_url if order is not None else None)
         own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
         about = _about(settings, media_urls)
         token = order.token if order is not None else the_token(settings)
@@ -166,7 +162,7 @@ async def run_server(
         ground = Ground(
             settings=settings,
             about=about,
-            base_url=base_url,
+            base_url=elsewhere or await _embedded_model(nursery, settings, voice),
             token=token,
             media_base=media_urls[0].partition(MEDIA_PATH)[0],
             siblings=None if order is None else Siblings(Path(order.sockets), order.number, token),
@@ -203,8 +199,11 @@ async def _open(door: Callable[..., Awaitable[None]]) -> AsyncIterator[None]:
         connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_LIMIT_S
 
 
-async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
-    """Have several workers serve until SIGINT or SIGTERM, with one embedded model between them. Raises UserError."""
+async def run_workers(settings: Settings, wanted: Wanted, *, say: Say, settled: Callable[[], None] = lambda: None) -> None:
+    """Have several workers serve until SIGINT or SIGTERM, with one embedded model between them. Raises UserError.
+
+    `settled` is called when that model is in its place, before the first worker is started.
+    """
     server, token, hints, voice = settings.server, the_token(settings), list[str](), list[str]()
     server_certificate(settings)  # said once, and not by each worker
     make_calls_folder(server.calls_folder)
@@ -217,6 +216,7 @@ async def run_workers(settings: Settings, wanted: Wanted, *, say: Say) -> None:
         own_url, media_urls = addresses(server, port)
         async with trio.open_nursery() as nursery:
             own_model = None if settings.access.base_url else await _embedded_model(nursery, settings, voice)
+            settled()
 
             def order(number: int, ready: int) -> Order:
                 return Order(
