@@ -45,8 +45,6 @@ SHORT_FOLDER = "/tmp"  # noqa: S108 - a folder of our own is made in it
 _PREFIX = "trio-voice-"
 _BEHIND = len(f"/{_PREFIX}12345678/65535.sock")
 _SOCKET = re.compile(r"(\d{1,5})\.sock")
-
-
 OK = 200
 Answers: TypeAlias = "dict[int, httpx2.Response | None]"
 """What each said, by its number; None: nothing."""
