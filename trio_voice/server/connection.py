@@ -199,7 +199,7 @@ class Connection(MessageSocket):
             if type(received) is str or type(received) is bytes:
                 self._messages.append(received)
             elif isinstance(received, Ping) and self._demands and isinstance(self._demands[-1], Ping):
-                self._demands[-1] = received  # of several Pongs one is owed: a flood of Pings costs one answer a read
+                self._demands[-1] = received  # of several Pongs one is owed: a flood of Pings costs one answer a go
             elif not isinstance(received, Pong):
                 self._demands.append(received)
         if self._allowance is not None:
