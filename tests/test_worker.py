@@ -12,9 +12,15 @@ import psutil
 import trio
 
 from tests.end_to_end.test_program import ask, running
+from tests.test_public_names import imported_with
 from trio_voice.server.websocket import SocketClosed, open_websocket
 
 CONNECTED = '{"event":"connected","protocol":"Call","version":"1.0.0"}'
+
+
+def test_a_worker_imports_no_more_than_a_server_that_is_alone() -> None:
+    names = imported_with("import trio_voice.worker")
+    assert names - imported_with("from trio_voice.cli import main\nmain.get_command(None, 'serve')") == {"trio_voice.worker"}
 
 
 def start(number: int) -> str:

@@ -3,7 +3,13 @@
 Its first line of standard input is its order. It ends with a signal, and when standard input ends: then its parent is gone.
 """
 
+# ruff: noqa: E402 - Rich is kept out before anything imports structlog
+
 from __future__ import annotations
+
+from trio_voice.cli import import_structlog_alone
+
+import_structlog_alone()
 
 import os
 import signal
