@@ -7,9 +7,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import structlog
 
+from tests.server.rig import no_threads
 from trio_voice.errors import UserError
 from trio_voice.server.call_watch import CallFacts
+from trio_voice.storage.threads import NO_THREAD
 from trio_voice.tracing import traces_to
 
 FACTS = CallFacts("c1", "CA1", "twilio")
@@ -26,6 +29,17 @@ async def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UserError, match=rf"^server\.traces_url needs OpenTelemetry; install it with: .* {how}$"):
         async with traces_to("http://127.0.0.1:9/v1/traces", "1.2.3"):
             raise AssertionError
+
+
+async def test_a_server_ends_in_order_when_there_is_no_thread_for_the_last_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra `traces` is not installed")
+    from opentelemetry.sdk.trace import export
+
+    monkeypatch.setattr(export, "BatchSpanProcessor", export.SimpleSpanProcessor)  # whose thread would stay
+    with structlog.testing.capture_logs() as logs, no_threads():
+        async with traces_to("http://127.0.0.1:9/v1/traces", "1.2.3"):
+            pass
+    assert [(line["event"], line["error"]) for line in logs] == [("the last traces could not be delivered", NO_THREAD)]
 
 
 async def test_r42_the_last_spans_leave_before_the_server_ends() -> None:

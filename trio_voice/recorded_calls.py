@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -15,8 +15,11 @@ from trio_voice.records.address import Address
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
 from trio_voice.storage.call_record import Outcome
+from trio_voice.storage.threads import in_thread, needing_a_thread
 from trio_voice.web.past_calls import PastCallsFailedError, PastCallsQuery
 
+CLOSE_LIMIT_S = 1.0
+"""How long a database may take to let go at the end."""
 _T = TypeVar("_T")
 
 
@@ -35,8 +38,8 @@ class RecordedCalls:
         try:
             yield cls(database)
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(database.close)
+            with trio.move_on_after(CLOSE_LIMIT_S, shield=True), suppress(OSError):  # there may be no thread
+                await in_thread(database.close)
 
     async def listed(self, query: PastCallsQuery) -> Sequence[Mapping[str, Any]]:
         """The calls that are wanted, the newest first. Raises PastCallsFailedError."""
@@ -62,8 +65,9 @@ class RecordedCalls:
                 return ask(connection)
 
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._thread)
-        except (DatabaseFailedError, UserError) as error:
+            with needing_a_thread():
+                return await trio.to_thread.run_sync(work, limiter=self._thread)
+        except (DatabaseFailedError, UserError, OSError) as error:
             raise PastCallsFailedError(f"the records cannot be read now: {error}") from None
 
 

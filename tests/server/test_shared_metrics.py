@@ -86,6 +86,13 @@ async def test_numbers_that_no_thread_was_there_to_share_are_shared_later(
             nursery.cancel_scope.cancel()
 
 
+async def test_our_own_numbers_are_told_when_no_thread_is_there_to_read_those_of_the_others(tmp_path: Path) -> None:
+    one, two = worker(1, tmp_path), worker(2, tmp_path)
+    await shared_once(two)
+    with no_threads():
+        assert values(await one.page(), "trio_voice_call_places") == {"1": 1.0}
+
+
 def test_every_form_of_a_sample_gets_its_worker() -> None:
     page = '# HELP a text\n# TYPE a gauge\na 1.0\na{b="c d{"} 2.0\n'
     assert merged({3: page}).decode() == '# HELP a text\n# TYPE a gauge\na{worker="3"} 1.0\na{worker="3",b="c d{"} 2.0\n'
