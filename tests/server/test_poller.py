@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from trio_voice.server import poller as module
-from trio_voice.server.poller import FEWEST_PATIENT, SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
+from trio_voice.server.poller import FEWEST_PATIENT, PATIENT_AT_ONCE, SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 LIMIT_S = 20.0
@@ -273,6 +273,35 @@ async def test_where_many_can_wait_one_that_comes_after_a_pass_is_served_with_th
                     await trio.lowlevel.checkpoint()
                 assert got == [b"1", b"now", b"2"]
             nursery.cancel_scope.cancel()
+
+
+async def test_who_cannot_wait_is_served_between_those_who_can() -> None:
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(both_ends()) for _ in range(2 * PATIENT_AT_ONCE + 1)]
+        (model, speaks), *callers = pairs
+
+        def readable(near: socket.socket) -> Want:
+            got.append(near.recv(100))
+            if len(got) == 1:
+                speaks.send(b"now")
+            return Want.MORE
+
+        with trio.fail_after(LIMIT_S):
+            async with trio.open_nursery() as background:
+                poller = Poller()
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(poller.watch, model.fileno(), lambda: readable(model))
+                    for near, far in callers:
+                        watching.start_soon(partial(poller.watch, near.fileno(), partial(readable, near), patient=True))
+                        far.send(b"frame")
+                    await trio.testing.wait_all_tasks_blocked()
+                    background.start_soon(poller.run)
+                    while len(got) < len(pairs):
+                        await trio.lowlevel.checkpoint()
+                    watching.cancel_scope.cancel()
+                background.cancel_scope.cancel()
+    assert got == [b"frame"] * PATIENT_AT_ONCE + [b"now"] + [b"frame"] * PATIENT_AT_ONCE
 
 
 async def test_where_many_can_wait_none_waits_for_long() -> None:

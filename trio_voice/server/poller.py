@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
@@ -32,6 +32,8 @@ from attrs import define, field
 
 SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
+PATIENT_AT_ONCE = 4
+"""So many that can wait are served between two looks at those that cannot."""
 FEWEST_PATIENT = 20
 """With fewer sockets that can wait, none does."""
 GATHERED_FRAMES = 10
@@ -97,30 +99,37 @@ class Poller:
         finally:
             self._sets.close()
 
-    async def _wait(self, prompt: int, patient: int) -> None:
-        """Wait until there is something to be done, after a pass that served so many sockets of both kinds."""
-        if self._again or prompt == SOCKETS_AT_ONCE or patient == SOCKETS_AT_ONCE:
+    async def _wait(self, some_left: bool, some_patient: bool) -> None:
+        """Wait until there is something to be done, after a pass that left some for the next, or served some that can wait."""
+        if some_left:
             await trio.lowlevel.checkpoint()
-        elif patient and self._patient >= FEWEST_PATIENT:
+        elif some_patient and self._patient >= FEWEST_PATIENT:
             with trio.move_on_after(min(LONGEST_GATHERING_S, GATHERED_FRAMES / FRAMES_A_SECOND / self._patient)):
                 await trio.lowlevel.wait_readable(self._sets.prompt.fileno())
         else:
             await trio.lowlevel.wait_readable(self._sets.both.fileno())
 
-    def _serve_all(self) -> tuple[int, int]:
-        """Serve who wants a turn and who has something; return how many prompt and patient sockets had."""
+    def _serve_all(self) -> tuple[bool, bool]:
+        """Serve who wants a turn and who has something; tell whether some are left, and whether some could have waited."""
         again, self._again = self._again, []
         for fileno in again:
             self._serve(fileno)
-        prompt = self._sets.prompt.poll(0, SOCKETS_AT_ONCE)
-        for fileno, _ in prompt:
-            if fileno not in again:
-                self._serve(fileno)
+        prompt = self._serve_the_prompt(again)
         patient = self._sets.patient.poll(0, SOCKETS_AT_ONCE)
-        for fileno, _ in patient:
+        for place, (fileno, _) in enumerate(patient, 1):
             if fileno not in again:
                 self._serve(fileno)
-        return len(prompt), len(patient)
+            if place % PATIENT_AT_ONCE == 0 and prompt < SOCKETS_AT_ONCE:
+                prompt += self._serve_the_prompt(again)
+        some_left = bool(self._again) or prompt >= SOCKETS_AT_ONCE or len(patient) == SOCKETS_AT_ONCE
+        return some_left, bool(patient)
+
+    def _serve_the_prompt(self, again: Sequence[int]) -> int:
+        ready = self._sets.prompt.poll(0, SOCKETS_AT_ONCE)
+        for fileno, _ in ready:
+            if fileno not in again and fileno not in self._again:
+                self._serve(fileno)
+        return len(ready)
 
     async def watch(self, fileno: int, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """Have `readable` called, in this task's context, whenever the socket is readable, until it wants the end.
