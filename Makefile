@@ -39,7 +39,7 @@ test: for-dev ## run the tests (under three minutes)
 	@$(IN_VENV) -m pytest -q -m "not prove" -n 2 --dist loadfile $(ARGS)
 
 prove: for-dev ## run the long proofs
-	@$(IN_VENV) -m pytest -q -m prove -n 2 --dist load -o faulthandler_timeout=400 --durations=5 $(ARGS)
+	@$(IN_VENV) -m pytest -q -m prove -n 2 --dist load -o faulthandler_timeout=1500 --durations=5 $(ARGS)
 
 bench: for-dev ## measure everything (under ten minutes; ARGS=--quick: one)
 	@$(IN_VENV) -m bench $(ARGS)

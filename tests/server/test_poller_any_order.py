@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
 
 import pytest
@@ -60,6 +60,8 @@ class World:
     poller: Poller
     nursery: trio.Nursery
     reactions: Sequence[Sequence[tuple[Step, Says]]]
+    opened: ExitStack
+    """Closes every socket that there was: one that a failed walk left would be held against whichever test comes next."""
     near: list[socket.socket] = field(factory=list)
     far: list[socket.socket] = field(factory=list)
     scopes: list[trio.CancelScope] = field(factory=list)
@@ -67,7 +69,7 @@ class World:
     ended: list[str] = field(factory=list)
 
     def fill(self, place: int) -> None:
-        near, far = socket.socketpair()
+        near, far = map(self.opened.enter_context, socket.socketpair())
         near.setblocking(False)
         far.setblocking(False)
         if place == len(self.near):
@@ -136,13 +138,13 @@ class World:
 
 
 async def live(steps: Sequence[Step], reactions: Sequence[Sequence[tuple[Step, Says]]]) -> list[str]:
-    with trio.fail_after(LIMIT_S):
+    with ExitStack() as opened, trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as background:
             with polling(background):
                 poller = current_poller()
                 assert poller is not None
                 async with trio.open_nursery() as watching:
-                    world = World(poller, watching, reactions)
+                    world = World(poller, watching, reactions, opened)
                     for place in range(PLACES):
                         world.fill(place)
                     for deed, place in steps:
@@ -163,8 +165,6 @@ async def live(steps: Sequence[Step], reactions: Sequence[Sequence[tuple[Step, S
             assert poller._sets.both.poll(0) == []
             assert len(background.child_tasks) == 1
             background.cancel_scope.cancel()
-    for near in world.near:
-        near.close()
     assert len(world.ended) == world.begun
     return world.ended
 
