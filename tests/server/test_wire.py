@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
+from attrs import define
 
-from trio_voice.server.poller import Want, polling
+from trio_voice.server.poller import SOCKETS_AT_ONCE, Want, polling
 from trio_voice.server.wire import READ_BYTES, Wire, WireStream, wire_of
 
 Connected = Callable[[], AbstractAsyncContextManager[tuple[Wire, trio.abc.HalfCloseableStream]]]
@@ -234,6 +235,49 @@ async def test_over_tcp_who_watches_a_wire_is_woken_by_its_close_and_the_next_so
                         other.interrupt()
             background.cancel_scope.cancel()
     assert woken == ["first", "second"]
+
+
+@define(eq=False)
+class Passes(trio.abc.Instrument):
+    """How many steps of tasks there were in the pass of the scheduler that had most."""
+
+    most: int = 0
+    _steps: int = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._steps += 1
+        self.most = max(self.most, self._steps)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+async def test_of_many_peers_that_leave_at_once_a_bounded_number_is_noticed_in_a_pass() -> None:
+    count, gone, passes = 4 * SOCKETS_AT_ONCE, list[bytes | bytearray](), Passes()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as background:
+            with polling(background), ExitStack() as opened:
+                pairs = [socket.socketpair() for _ in range(count)]
+                for near, far in pairs:
+                    opened.enter_context(near)
+                    opened.enter_context(far)
+
+                async def wait(near: socket.socket) -> None:
+                    wire = wire_of(trio.SocketStream(trio.socket.from_stdlib_socket(near)))
+                    gone.append(await wire.receive())
+
+                async with trio.open_nursery() as waiting:
+                    for near, _ in pairs:
+                        waiting.start_soon(wait, near)
+                    await trio.testing.wait_all_tasks_blocked()
+                    for _, far in pairs:
+                        far.close()
+                    trio.lowlevel.add_instrument(passes)
+            trio.lowlevel.remove_instrument(passes)
+            background.cancel_scope.cancel()
+    assert gone == [b""] * count
+    assert passes.most <= SOCKETS_AT_ONCE + 4  # they, the poller and this test
 
 
 @KINDS

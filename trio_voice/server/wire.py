@@ -147,17 +147,24 @@ class _SocketWire:
             data, self._received = self._received, b""
             return data
         while True:
-            self._reading = True
-            try:
-                await trio.lowlevel.wait_readable(self._fileno())
-            finally:
-                self._reading = False
+            await self._wait_readable()
             try:
                 return os.read(self._number, READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise _broken(error) from error
+
+    async def _wait_readable(self) -> None:
+        """Wait for something to read. Behind the poller: Trio alone would wake a thousand whose peers leave at once in one pass."""
+        if self.is_polled:
+            await self.watch(lambda: Want.END)
+            return
+        self._reading = True
+        try:
+            await trio.lowlevel.wait_readable(self._fileno())
+        finally:
+            self._reading = False
 
     @property
     def is_polled(self) -> bool:
