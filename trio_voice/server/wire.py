@@ -156,7 +156,7 @@ class _SocketWire:
                 raise _broken(error) from error
 
     async def _wait_readable(self) -> None:
-        """Wait for something to read. Behind the poller: Trio alone would wake a thousand whose peers leave at once in one pass."""
+        """Wait behind the poller: of a thousand peers that leave at once, Trio alone would wake all in one pass."""
         if self.is_polled:
             await self.watch(lambda: Want.END)
             return
