@@ -24,13 +24,13 @@ INTERRUPTED = 130
 END_LIMIT_S = 40.0
 """How long a bench may take to end what it started."""
 WHOLE = (
-    ("capacity", "--calls", "10", "--calls", "50", "--calls", "100", "--calls", "200", "--seconds", "8", "--repeat", "1"),
+    ("capacity", "--calls", "50", "--calls", "100", "--calls", "200", "--seconds", "8", "--repeat", "1"),
     ("memory", "--calls", "200", "--seconds", "4"),
     ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "20"),
     ("transport", "--repeat", "3"),
     ("core",),
-    ("startup", "--repeat", "3", "--calls", "50"),
-    ("switch", "--switches", "8"),
+    ("startup", "--repeat", "2", "--calls", "50"),
+    ("switch", "--switches", "6"),
     ("barge_in", "--quick"),
     ("model_server", "--seconds", "10"),
     ("chaos", "--seconds", "1.2"),

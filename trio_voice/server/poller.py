@@ -34,8 +34,8 @@ SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
 PATIENT_AT_ONCE = 4
 """So many that can wait are served between two looks at those that cannot."""
-FEWEST_PATIENT = 20
-"""With fewer sockets that can wait, none does."""
+FEWEST_PATIENT = 40
+"""With fewer sockets that can wait, none does: the processor has time."""
 GATHERED_FRAMES = 10
 """So many frames are worth a wait."""
 FRAMES_A_SECOND = 50
