@@ -6,14 +6,10 @@ sign of life (a Ping, RFC 6455, section 5.5.2), and has a short time to give one
 
 from __future__ import annotations
 
-import math
-
 import trio
 
 from trio_voice.server.websocket import MessageSocket, SocketClosed
-
-SLOTS_A_SECOND = 10
-"""All who are due within the same tenth of a second are asked at its begin: to be woken for each costs more than to ask."""
+from trio_voice.storage.slots import begin_of_slot
 
 
 async def watch_for_life(socket: MessageSocket, every_s: float, limit_s: float) -> None:
@@ -33,5 +29,5 @@ async def watch_for_life(socket: MessageSocket, every_s: float, limit_s: float) 
 
 def _asked_at(heard_at: float, every_s: float) -> float:
     at = heard_at + every_s
-    begin = math.floor(round(at * SLOTS_A_SECOND, 6)) / SLOTS_A_SECOND
+    begin = begin_of_slot(at)
     return begin if begin > heard_at else at

@@ -8,7 +8,6 @@ A journal holds what was said: its folder and its file are this user's alone.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,13 +18,12 @@ import structlog
 import trio
 from attrs import define, field
 
+from trio_voice.storage.slots import end_of_slot
 from trio_voice.storage.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
 WRITE_EVERY_S = 1.0
-SLOTS_A_SECOND = 10
-"""Calls that would write within the same tenth of a second do it at its end: to be woken for each costs more than to write."""
 LIMIT_CHARACTERS = 512 * 1024
 """About a minute of a call."""
 LAST_LINE_CHARACTERS = 4096
@@ -84,7 +82,7 @@ class JournalFile:
             while not self._ending.is_set():
                 if self._lines:
                     await self._write(self._append)
-                with trio.move_on_at(_end_of_slot(trio.current_time() + WRITE_EVERY_S)):
+                with trio.move_on_at(end_of_slot(trio.current_time() + WRITE_EVERY_S)):
                     await self._ending.wait()
             self._note_what_was_lost(self._last_lost)
             self._tell_of_losses()
@@ -158,10 +156,6 @@ class JournalFile:
             with suppress(OSError):
                 self._file.close()
         return failure
-
-
-def _end_of_slot(at: float) -> float:
-    return math.ceil(round(at * SLOTS_A_SECOND, 6)) / SLOTS_A_SECOND
 
 
 @asynccontextmanager
