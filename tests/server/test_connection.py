@@ -420,21 +420,25 @@ async def test_a_reader_is_told_of_the_close_of_a_torn_connection_too(polled: bo
         assert (ends[0].code, ends[0].reason) == (4001, "enough")
 
 
-@POLLED
-async def test_a_flood_leaves_the_others_their_turn_and_can_be_cancelled(polled: bool) -> None:
+class Others:
+    """Who wants a turn of the scheduler's as often as there is one."""
+
     turns = 0
 
-    async def other() -> None:
-        nonlocal turns
+    async def take_turns(self) -> None:
         while True:
-            turns += 1
+            self.turns += 1
             await trio.lowlevel.checkpoint()
 
+
+@POLLED
+async def test_a_flood_leaves_the_others_their_turn_and_can_be_cancelled(polled: bool) -> None:
+    others = Others()
     async with handing_over(polled=polled) as (_, peer, taken, _), trio.open_nursery() as nursery:
-        nursery.start_soon(other)
+        nursery.start_soon(others.take_turns)
         await peer.send_all(text("x") * 800)
         await until(lambda: len(taken) == 800)
-        assert turns >= 800 // (2 * MESSAGES_AT_ONCE)
+        assert others.turns >= 800 // (2 * MESSAGES_AT_ONCE)
         nursery.cancel_scope.cancel()
         await peer.aclose()
 
@@ -444,21 +448,14 @@ EMPTY_PART = b"\x00\x80\0\0\0\0"
 
 @POLLED
 async def test_r40_thousands_of_frames_with_nothing_in_them_leave_the_others_their_turn(polled: bool) -> None:
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
+    others = Others()
     async with handing_over(polled=polled) as (_, peer, taken, ends), trio.open_nursery() as nursery:
         await peer.send_all(b"\x01" + EMPTY_PART[1:] + EMPTY_PART * 2500 + b"\x80" + EMPTY_PART[1:])
         await trio.lowlevel.checkpoint()
-        nursery.start_soon(other)
+        nursery.start_soon(others.take_turns)
         await until(lambda: bool(taken))
         assert taken == [""]
-        assert turns >= 2500 // FRAMES_AT_ONCE // 2  # some were read before the other began
+        assert others.turns >= 2500 // FRAMES_AT_ONCE // 2  # some were read before the other began
         await peer.aclose()
         await until(lambda: bool(ends))
         nursery.cancel_scope.cancel()

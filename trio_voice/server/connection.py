@@ -140,11 +140,8 @@ class Connection(MessageSocket):
                 return Want.MORE
             else:
                 self._hear(data)
-        if len(messages) == 1:
+        for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
             take(messages.popleft())
-        else:
-            for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
-                take(messages.popleft())
         if self._demands or self._state is not _State.OPEN or (self._resume_at and not messages):
             return Want.END
         return Want.TURN if messages or self._decoder.has_more or self._wire.holds_more else Want.MORE

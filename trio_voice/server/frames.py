@@ -48,7 +48,6 @@ _KNOWN_FIRST_BYTES = frozenset(
     | {_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 )
 _KEYS_AT_ONCE = 1024
-_TEXT_HEAD = struct.Struct("!BBH").pack
 ALL = sys.maxsize
 
 
@@ -268,14 +267,7 @@ class FrameEncoder:
     def message(self, message: str | bytes) -> bytes:
         """Return a whole text or binary message as one frame. Raises TypeError for anything else."""
         if isinstance(message, str):
-            payload = message.encode()
-            size = len(payload)
-            if not 126 <= size < 65536:
-                return self._frame(_WHOLE_TEXT, payload)
-            if not self.masked:
-                return _TEXT_HEAD(_WHOLE_TEXT, 126, size) + payload
-            key = self._key()
-            return _TEXT_HEAD(_WHOLE_TEXT, _MASKED | 126, size) + key + mask(payload, key)
+            return self._frame(_WHOLE_TEXT, message.encode())
         return self._frame(_WHOLE_BINARY, memoryview(message).tobytes())
 
     def ping(self) -> bytes:

@@ -106,10 +106,9 @@ class Outbox:
             self._state = _State.OVER
 
     def _left_at_once(self, data: str | bytes, event_id: str | None) -> bool:
-        socket = self.socket
-        if self._leaving is not None or not socket.send_now(data):
+        if self._leaving is not None or not self.socket.send_now(data):
             return False
-        if socket.unflushed:
+        if self.socket.unflushed:
             self._leaving = _Message(data, droppable=False, event_id=event_id)
             self._waiting.unpark_all()
         return True
