@@ -26,7 +26,7 @@ END_LIMIT_S = 40.0
 WHOLE = (
     ("capacity", "--calls", "50", "--calls", "100", "--calls", "200", "--seconds", "8", "--repeat", "1"),
     ("memory", "--calls", "200", "--seconds", "4"),
-    ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "20"),
+    ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "15"),
     ("transport", "--repeat", "3"),
     ("core",),
     ("startup", "--repeat", "2", "--calls", "50"),
