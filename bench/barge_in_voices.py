@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from bench.barge_in_lines import FRAME_SAMPLES, RATE_HZ, Samples
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.phone.voice import frame_levels_dbfs, to_pcm16
 

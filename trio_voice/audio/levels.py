@@ -1,17 +1,22 @@
 """How loud a frame is, in dBFS (0 dBFS: a full-scale square wave; digital silence: `SILENCE_DBFS`).
 
 Two measures. `rms_dbfs` is the plain level, one call into C. `band_level_dbfs` looks only above 250 Hz, because mains hum
-would otherwise pass for speech. It is taken of every second frame of every caller, so it is done without an FFT: by Parseval's
-theorem the power in the band is the power of the windowed frame less that in the ten bins outside the band, and those are one
-small matrix product. 3 us, where the FFT takes 8; the two differ by less than 1e-6 dB.
+would otherwise pass for speech. It is taken of every second frame of every caller, between two sleeps of the processor: it must
+need little memory, and not only little time. So there is no FFT. The power above is the power of the frame less that of its slow
+part, and what is slow in 20 ms is spanned by eleven waves: the constant, and the sine and cosine of 40, 80, ... 200 Hz. Made
+orthogonal to each other, each takes one scalar product, which `audioop` does in C. 4 us, with 4 KB of waves. A numpy product
+takes 3 us in a loop, and more than these 4 where its code and its matrix are not in the cache.
+
+What is left of a hum, in dB, at the worst phase: 50 Hz -41, 60 Hz -38, 100 Hz -35, 120 Hz nothing, 150 Hz -33, 180 Hz -24, 200 Hz
+nothing, 240 Hz -3. From 260 Hz on the measure is flat within 0.8 dB.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-
-import numpy as np
+from array import array
+from collections.abc import Iterator, Sequence
 
 with warnings.catch_warnings():  # see audio/g711.py
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -19,26 +24,36 @@ with warnings.catch_warnings():  # see audio/g711.py
 
 SILENCE_DBFS = -100.0
 _FULL_SCALE = 32768.0
-_BAND_SAMPLES = 160
-_window = np.hanning(_BAND_SAMPLES)
-_WINDOW = _window / np.sqrt((_window**2).mean())
-_LOWEST_BIN, _HIGHEST_BIN = 5, 75  # 50 Hz a bin: 250 Hz to 3750 Hz
-_POWER_SCALE = 2 / _BAND_SAMPLES**2 / _FULL_SCALE**2
+_FRAME_SAMPLES = 160
+_SLOW_HZ = (40, 80, 120, 160, 200)
 
 
-def _outside_the_band() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Rows whose products with a frame are the real and imaginary parts of its bins outside the band.
+def _orthogonal(waves: Sequence[Sequence[float]]) -> Iterator[list[float]]:
+    """What is new in each wave beside those before it, with a length of one."""
+    done: list[list[float]] = []
+    for wave in waves:
+        rest = list(wave)
+        for other in done:
+            share = math.fsum(a * b for a, b in zip(rest, other, strict=True))
+            rest = [a - share * b for a, b in zip(rest, other, strict=True)]
+        length = math.sqrt(math.fsum(a * a for a in rest))
+        done.append([a / length for a in rest])
+        yield done[-1]
 
-    The first and the last bin stand for themselves in a spectrum, all others for a pair: hence the factors.
-    """
-    last = _BAND_SAMPLES // 2
-    bins = np.array([*range(_LOWEST_BIN), *range(_HIGHEST_BIN + 1, last + 1)])
-    waves = np.exp(-2j * np.pi * np.outer(bins, np.arange(_BAND_SAMPLES)) / _BAND_SAMPLES)
-    waves *= np.where((bins == 0) | (bins == last), math.sqrt(0.5), 1.0)[:, np.newaxis]
-    return np.ascontiguousarray(np.concatenate((waves.real, waves.imag)))
+
+def _slow_waves() -> Iterator[tuple[bytes, float]]:
+    """Each as signed 16-bit samples, with the sum of their squares."""
+    middle = (_FRAME_SAMPLES - 1) / 2
+    turns = [[2 * math.pi * hz * (at - middle) / 8000 for at in range(_FRAME_SAMPLES)] for hz in _SLOW_HZ]
+    even = _orthogonal([[1.0] * _FRAME_SAMPLES, *([math.cos(turn) for turn in each] for each in turns)])
+    odd = _orthogonal([[math.sin(turn) for turn in each] for each in turns])
+    for wave in (*even, *odd):
+        scale = 32767 / max(map(abs, wave))
+        samples = array("h", (round(sample * scale) for sample in wave))
+        yield samples.tobytes(), float(sum(sample * sample for sample in samples))
 
 
-_OUTSIDE = _outside_the_band()
+_SLOW_WAVES = tuple(_slow_waves())
 
 
 def rms_dbfs(pcm16: bytes) -> float:
@@ -48,31 +63,16 @@ def rms_dbfs(pcm16: bytes) -> float:
 
 
 def band_level_dbfs(pcm16: bytes) -> float:
-    """Level between 250 Hz and 3750 Hz of one 20 ms frame at 8000 Hz (exactly 320 bytes of signed 16-bit PCM).
+    """Level above 250 Hz of one 20 ms frame at 8000 Hz (exactly 320 bytes of signed 16-bit PCM).
 
     Raises ValueError for any other length.
     """
-    samples = np.frombuffer(pcm16, "<i2")
-    if len(samples) != _BAND_SAMPLES:
-        raise ValueError(f"band_level_dbfs wants {_BAND_SAMPLES} samples, got {len(samples)}")
-    windowed = samples * _WINDOW
-    outside = _OUTSIDE.dot(windowed)
-    power = windowed.dot(windowed) * (_BAND_SAMPLES / 2) - outside.dot(outside)
-    return 10.0 * math.log10(power * _POWER_SCALE + 1e-10)
-
-
-def active_level_dbfs(pcm16: bytes, rate_hz: int = 8000) -> float:
-    """Level of the speech in a recording, its pauses left out; `SILENCE_DBFS` when there is none.
-
-    The mean power of those 20 ms frames that are at most 15.9 dB below it (the margin of ITU-T P.56), found by iteration.
-    """
-    frame_samples = rate_hz // 50
-    samples = np.frombuffer(pcm16, "<i2").astype(np.float64) / _FULL_SCALE
-    whole = len(samples) // frame_samples * frame_samples
-    powers = np.square(samples[:whole]).reshape(-1, frame_samples).mean(axis=1)
-    active = float(powers.mean()) if len(powers) else 0.0
-    for _ in range(8):
-        if active <= 0.0:
-            return SILENCE_DBFS
-        active = float(powers[powers >= active * 10**-1.59].mean())
-    return max(SILENCE_DBFS, 10.0 * math.log10(active))
+    if len(pcm16) != 2 * _FRAME_SAMPLES:
+        raise ValueError(f"band_level_dbfs wants {_FRAME_SAMPLES} samples, got {len(pcm16) / 2:g}")
+    scalar_product = audioop.findfactor  # of the frame and a wave, by the wave's energy
+    rms = audioop.rms(audioop.lin2lin(pcm16, 2, 4), 4) / 65536  # it is a whole number: coarse in 16 bits
+    energy = rms * rms * _FRAME_SAMPLES
+    for wave, wave_energy in _SLOW_WAVES:
+        share = scalar_product(pcm16, wave)
+        energy -= share * share * wave_energy
+    return 10.0 * math.log10(max(energy, 0.0) / (_FRAME_SAMPLES * _FULL_SCALE**2) + 1e-10)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 
 ACTIVE_LEVEL_DBFS = -20.0
 _KNEE = 0.6 * 32768
