@@ -19,6 +19,11 @@ from attrs import define, field, frozen
 
 from trio_voice.errors import RemoteProtocolError
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # it was installed where nothing could compile it: the library's own, in Python
+    from websockets.utils import apply_mask
+
 
 class Opcode(IntEnum):
     """RFC 6455, section 5.2."""
@@ -309,7 +314,5 @@ class FrameEncoder:
 
 
 def mask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
-    """Mask, or unmask: every byte XOR the key's in turn. As one large number, this is done at the speed of C."""
-    size = len(payload)
-    repeated = (key * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")).to_bytes(size, "little")
+    """Mask, or unmask: every byte XOR the key's in turn."""
+    return apply_mask(bytes(payload), bytes(key))
