@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console, RenderableType
-from sqlalchemy import Connection
 
 from trio_voice.config import load_settings
 from trio_voice.errors import UserError
 from trio_voice.keeping import records_address
+from trio_voice.records.connection import Connection
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
 from trio_voice.records.show import calls_csv, calls_json, calls_table, whole_call

@@ -28,6 +28,7 @@ from trio_voice.realtime.providers import session_url, upgrade_headers
 from trio_voice.realtime_server.server import first_user_error
 from trio_voice.recording.pictures import check_pictures
 from trio_voice.recording.uploads import check_uploads
+from trio_voice.records.database import Database, DatabaseFailedError, NewerSchemaError
 from trio_voice.server.admission import MediaAccess
 from trio_voice.server.certificates import trusting
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, open_websocket
@@ -153,8 +154,6 @@ class Checks:
         return Finding("records", Verdict.WRONG, f"{where} does not answer; {_CALLS_WAIT}")
 
     def _records(self) -> Finding:
-        from trio_voice.records.database import Database, DatabaseFailedError, NewerSchemaError  # noqa: PLC0415 - it takes 0.3 s
-
         database = Database(records_address(self.settings), reads_only=True)
         try:
             database.check()

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from trio_voice.config import Settings
+from trio_voice.recorded_calls import RecordedCalls
 from trio_voice.recording.pictures import pictures_of_calls
 from trio_voice.recording.recordings import recordings_in
 from trio_voice.recording.uploads import uploads_to
+from trio_voice.records.address import Address, file_address, read_address
+from trio_voice.records.keeper import records_of
 from trio_voice.server.answering import Witness
 from trio_voice.server.metrics import Backlog
 from trio_voice.web.past_calls import PastCalls
-
-if TYPE_CHECKING:
-    from trio_voice.records.address import Address
 
 DATABASE = "calls.db"
 
@@ -33,8 +32,6 @@ class Keeping:
 
 def records_address(settings: Settings) -> Address:
     """Where the records are. Raises ConfigError."""
-    from trio_voice.records.address import file_address, read_address  # noqa: PLC0415 - SQLAlchemy takes 0.3 s to import
-
     if settings.records.url is None:
         return file_address(settings.server.calls_folder / DATABASE)
     return read_address(settings.records.url)
@@ -48,8 +45,6 @@ async def keeping(settings: Settings) -> AsyncIterator[Keeping]:
     backlogs: dict[str, Backlog] = {}
     async with AsyncExitStack() as stack:
         if records.enabled:
-            from trio_voice.records.keeper import records_of  # noqa: PLC0415 - SQLAlchemy takes 0.3 s to import
-
             keeper = await stack.enter_async_context(
                 records_of(
                     records_address(settings), calls_folder, spool_limit=records.spool_limit, full_numbers=records.full_numbers
@@ -75,8 +70,6 @@ async def past_calls(settings: Settings) -> AsyncIterator[PastCalls | None]:
     if not settings.records.enabled:
         yield None
         return
-    from trio_voice.recorded_calls import RecordedCalls  # noqa: PLC0415 - SQLAlchemy takes 0.3 s to import
-
     async with RecordedCalls.at(records_address(settings)) as calls:
         yield calls
 

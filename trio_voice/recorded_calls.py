@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import trio
 from attrs import define, field
-from sqlalchemy import Connection
 
 from trio_voice.errors import UserError
 from trio_voice.records.address import Address
+from trio_voice.records.connection import Connection
 from trio_voice.records.database import Database, DatabaseFailedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
 from trio_voice.storage.call_record import Outcome
@@ -49,15 +49,14 @@ class RecordedCalls:
             outcome=None if query.outcome is None else Outcome(query.outcome),
             limit=query.limit,
         )
-        return [_plain(row) for row in await self._read(lambda connection: list_calls(connection, wanted))]
+        return await self._read(lambda connection: list_calls(connection, wanted))
 
     async def found(self, name: str) -> Mapping[str, Any] | None:
         """One call by either id. Raises PastCallsFailedError."""
         found = await self._read(lambda connection: find_call(connection, name))
         if found is None:
             return None
-        rows = {"turns": found.turns, "tools": found.tools, "latencies": found.latencies}
-        return {"call": _plain(found.call), **{name: [_plain(row) for row in each] for name, each in rows.items()}}
+        return {"call": found.call, "turns": found.turns, "tools": found.tools, "latencies": found.latencies}
 
     async def _read(self, ask: Callable[[Connection], _T]) -> _T:
         def work() -> _T:
@@ -69,8 +68,3 @@ class RecordedCalls:
                 return await trio.to_thread.run_sync(work, limiter=self._thread)
         except (DatabaseFailedError, UserError, OSError) as error:
             raise PastCallsFailedError(f"the records cannot be read now: {error}") from None
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """SQLAlchemy's column names are texts of a kind of its own, which no encoder takes."""
-    return {str(name): value for name, value in row.items()}

@@ -27,6 +27,7 @@ def test_postgresql_is_shown_without_its_password(name: str) -> None:
     assert str(found) == "postgresql://tom:***@db.example:5433/calls"
     assert found.path is None
     assert "hunter" not in f"{found!r} {found}"
+    assert found.url is not None
     assert found.url.drivername == "postgresql+psycopg"
 
 

@@ -8,21 +8,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from attrs import evolve
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import inspect
 
 from tests.records import postgresql
 from tests.records.samples import call_id, record
 from trio_voice.errors import UserError
 from trio_voice.records import database as module
+from trio_voice.records import migrating
+from trio_voice.records import postgresql as postgresql_module
+from trio_voice.records import sqlite as sqlite_module
 from trio_voice.records.address import file_address, read_address
 from trio_voice.records.database import Database, DatabaseFailedError, NewerSchemaError, RecordRefusedError
 from trio_voice.records.reading import find_call
-from trio_voice.records.tables import CALLS, LATENCIES, METADATA, TOOL_CALLS, TURNS
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +49,14 @@ def emptied(server: postgresql.Server) -> Iterator[Database]:
     yield found
     found.close()
     with found.reading() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS latencies, tool_calls, turns, calls, alembic_version"))
+        connection.run("DROP TABLE IF EXISTS latencies, tool_calls, turns, calls, alembic_version")
     found.close()
 
 
 def counts(database: Database) -> list[int]:
     with database.reading() as connection:
         return [
-            connection.execute(select(func.count()).select_from(each)).scalar_one()
-            for each in (CALLS, TURNS, TOOL_CALLS, LATENCIES)
+            connection.rows(f"SELECT count(*) AS n FROM {each}")[0]["n"] for each in ("calls", "turns", "tool_calls", "latencies")
         ]
 
 
@@ -116,16 +116,47 @@ def test_calls_that_are_not_there_are_told(database: Database, monkeypatch: pyte
     assert database.unknown([]) == []
 
 
-def test_the_tables_are_those_that_the_code_uses(database: Database) -> None:
+def schema(database: Database) -> dict[str, object]:
+    """Tables, columns, keys and indices, as SQLAlchemy finds them."""
+    with database.reading() as own, own.for_migrations() as connection:
+        found = inspect(connection)
+        return {
+            table: (
+                [{**column, "type": repr(column["type"])} for column in found.get_columns(table)],
+                found.get_pk_constraint(table),
+                found.get_foreign_keys(table),
+                sorted(found.get_indexes(table), key=lambda index: str(index["name"])),
+            )
+            for table in found.get_table_names()
+        }
+
+
+def test_new_tables_are_those_that_the_migrations_make(database: Database) -> None:
     database.open()
+    new = schema(database)
+    assert sorted(new) == ["alembic_version", "calls", "latencies", "tool_calls", "turns"]
     with database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        for table in ("latencies", "tool_calls", "turns", "calls", "alembic_version"):
+            connection.run(f"DROP TABLE {table}")
+    with database.reading() as own, own.for_migrations() as connection:
+        migrating.migrate(connection)
+    assert schema(database) == new
+
+
+def test_an_older_schema_is_migrated_when_the_database_is_opened(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.put(record(1))
+    database.close()
+    monkeypatch.setattr(module, "REVISION", "2")
+    database.put(record(2))
+    assert counts(database) == [2, 4, 2, 8]
+    with database.reading() as connection:
+        assert connection.rows("SELECT version_num FROM alembic_version") == [{"version_num": migrating.newest_revision()}]
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(database: Database) -> None:
     database.open()
     with database.reading() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '99'"))
+        connection.run("UPDATE alembic_version SET version_num = '99'")
     database.close()
     for use in (database.open, database.check):
         with pytest.raises(
@@ -138,7 +169,7 @@ def test_a_database_with_another_programs_calls_is_left_alone(database: Database
     if database.address.path is not None:
         database.address.path.touch()
     with database.reading() as connection:
-        connection.execute(text("CREATE TABLE calls (number INTEGER)"))
+        connection.run("CREATE TABLE calls (number INTEGER)")
     with pytest.raises(UserError, match=r"has a table calls that is not ours; give another database with records\.url"):
         database.open()
 
@@ -172,7 +203,7 @@ def test_a_file_that_is_not_there_is_not_read(tmp_path: Path) -> None:
 
 
 def test_r38_a_locked_file_is_a_fault_for_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_LIMIT_S", 0.01)
+    monkeypatch.setattr(sqlite_module, "LOCK_LIMIT_S", 0.01)
     database = Database(file_address(tmp_path / "calls.db"))
     database.open()
     with closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other:
@@ -186,20 +217,21 @@ def test_r38_a_locked_file_is_a_fault_for_now(tmp_path: Path, monkeypatch: pytes
     assert counts(database) == [1, 2, 1, 4]
 
 
-def test_r38_a_full_disk_is_a_fault_for_now_and_leaves_no_half_record(tmp_path: Path) -> None:
+def test_r38_a_full_disk_is_a_fault_for_now_and_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(file_address(tmp_path / "calls.db"))
     database.put(record(1))
 
-    def fill(connection: sqlite3.Connection, _record: object) -> None:
+    def full(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **more)
         connection.execute("PRAGMA max_page_count = 1")  # it is taken for the number there is
+        return connection
 
-    event.listen(Engine, "connect", fill)
-    try:
-        big = tuple(evolve(turn, text="x" * 16_000) for turn in record().turns)
+    connect = sqlite3.connect
+    big = tuple(evolve(turn, text="x" * 16_000) for turn in record().turns)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
         with pytest.raises(DatabaseFailedError, match="database or disk is full"):
             database.put(record(2, turns=big))
-    finally:
-        event.remove(Engine, "connect", fill)
     assert counts(database) == [1, 2, 1, 4]
     database.put(record(2))
     assert counts(database) == [2, 4, 2, 8]
@@ -265,11 +297,11 @@ def test_r38_a_server_that_is_gone_is_a_fault_until_it_is_back(server: postgresq
 def test_r38_a_server_that_is_slow_is_given_up(
     server: postgresql.Server, in_server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STATEMENT_LIMIT_S", 0.1)
+    monkeypatch.setattr(postgresql_module, "STATEMENT_LIMIT_S", 0.1)
     in_server.open()
     other = Database(read_address(server.url()))
     with other.reading() as connection:
-        connection.execute(text("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE"))
+        connection.run("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseFailedError, match="timeout"):
             in_server.put(record(1))
     in_server.put(record(1))

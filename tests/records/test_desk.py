@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tests.records.samples import call_id, facts, write_journal
-from trio_voice.records import database as database_module
+from trio_voice.records import sqlite as sqlite_module
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database, RecordRefusedError
 from trio_voice.records.desk import Desk, Done
@@ -40,7 +40,7 @@ def test_a_call_goes_through_the_spool_into_the_database(tmp_path: Path, desk: D
 
 
 def test_a_locked_database_keeps_the_call_in_the_spool(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "LOCK_LIMIT_S", 0.01)
+    monkeypatch.setattr(sqlite_module, "LOCK_LIMIT_S", 0.01)
     desk.database.open()
     desk.database.close()
     with closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other:

@@ -7,12 +7,13 @@ from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 
 from tests.records.samples import STARTED_AT, call_id, facts, record
 from trio_voice.records.address import file_address
+from trio_voice.records.connection import Connection
 from trio_voice.records.database import Database
-from trio_voice.records.reading import CALL_COLUMNS, Wanted, find_call, list_calls
+from trio_voice.records.reading import Wanted, find_call, list_calls
+from trio_voice.records.tables import CALL_COLUMNS
 from trio_voice.storage.call_record import Outcome
 
 

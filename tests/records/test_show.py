@@ -15,8 +15,9 @@ from rich.console import Console, RenderableType
 from tests.records.samples import call_id, facts, record
 from trio_voice.records.address import file_address
 from trio_voice.records.database import Database
-from trio_voice.records.reading import CALL_COLUMNS, Wanted, WholeCall, find_call, list_calls
+from trio_voice.records.reading import Wanted, WholeCall, find_call, list_calls
 from trio_voice.records.show import calls_csv, calls_json, calls_table, whole_call
+from trio_voice.records.tables import CALL_COLUMNS
 from trio_voice.storage.call_record import CallRecord, Outcome, Speaker, ToolUse
 
 

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from tests.web.asgi_client import get
-from trio_voice.records.reading import CALL_COLUMNS
+from trio_voice.records.tables import CALL_COLUMNS
 from trio_voice.web.access import Access
 from trio_voice.web.answers import error_answer
 from trio_voice.web.past_calls import PastCall, PastCallsApi, PastCallsFailedError, PastCallsQuery

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, RowMapping, select
 
-from trio_voice.records.tables import CALLS, LATENCIES, TOOL_CALLS, TURNS
+from trio_voice.records.connection import Connection, Row
+from trio_voice.records.tables import CALL_COLUMNS, PART_COLUMNS
 from trio_voice.storage.call_record import Outcome
 
 CallRow = Mapping[str, Any]
 """A row of the table `calls`, by its columns; `started_at` is in UTC."""
-CALL_COLUMNS = tuple(column.name for column in CALLS.columns)
+_CALLS = f"SELECT {', '.join(CALL_COLUMNS)} FROM calls"  # noqa: S608 - names of tables.py, and no values
+_PARTS = {
+    name: f"SELECT {', '.join(columns)} FROM {name} WHERE call_id = :call_id ORDER BY number"  # noqa: S608 - as above
+    for name, columns in PART_COLUMNS.items()
+}
+
+_SPECIAL = re.compile(r"[%_/]")
 
 
 @frozen(kw_only=True)
@@ -39,36 +46,41 @@ class WholeCall:
 
 def list_calls(connection: Connection, wanted: Wanted) -> list[CallRow]:
     """The calls that are wanted, the newest first."""
-    query = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.call_id.desc()).limit(wanted.limit)
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
     if wanted.since is not None:
-        query = query.where(CALLS.c.started_at >= wanted.since.astimezone(UTC))
+        conditions.append("started_at >= :since")
+        values["since"] = wanted.since.astimezone(UTC)
     if wanted.caller is not None:
-        query = query.where(CALLS.c.caller.endswith(wanted.caller, autoescape=True))
+        conditions.append("caller LIKE :ending ESCAPE '/'")
+        values["ending"] = "%" + _SPECIAL.sub(r"/\g<0>", wanted.caller)
     if wanted.outcome is not None:
-        query = query.where(CALLS.c.outcome == wanted.outcome.value)
-    return [_in_utc(row) for row in connection.execute(query).mappings()]
+        conditions.append("outcome = :outcome")
+        values["outcome"] = wanted.outcome.value
+    query = f"{_CALLS} WHERE {' AND '.join(conditions)}" if conditions else _CALLS
+    query += " ORDER BY started_at DESC, call_id DESC"
+    if wanted.limit is not None:
+        query += " LIMIT :limit"
+        values["limit"] = wanted.limit
+    return [_in_utc(row) for row in connection.rows(query, values)]
 
 
 def find_call(connection: Connection, name: str) -> WholeCall | None:
     """The call of this id, ours or the carrier's (of several streams of one call: the newest); None: there is none."""
-    query = select(CALLS).where((CALLS.c.call_id == name) | (CALLS.c.call_sid == name)).order_by(CALLS.c.started_at.desc())
-    row = connection.execute(query.limit(1)).mappings().first()
-    if row is None:
-        return None
-    turns, tools, latencies = (
-        [
-            {key: value for key, value in each.items() if key not in ("call_id", "number")}
-            for each in connection.execute(
-                select(table).where(table.c.call_id == row["call_id"]).order_by(table.c.number)
-            ).mappings()
-        ]
-        for table in (TURNS, TOOL_CALLS, LATENCIES)
+    found = connection.rows(
+        f"{_CALLS} WHERE call_id = :name OR call_sid = :name ORDER BY started_at DESC LIMIT 1", {"name": name}
     )
-    return WholeCall(call=_in_utc(row), turns=turns, tools=tools, latencies=latencies)
+    if not found:
+        return None
+    call = _in_utc(found[0])
+    turns, tools, latencies = (
+        connection.rows(_PARTS[part], {"call_id": call["call_id"]}) for part in ("turns", "tool_calls", "latencies")
+    )
+    return WholeCall(call=call, turns=turns, tools=tools, latencies=latencies)
 
 
-def _in_utc(row: RowMapping) -> CallRow:
-    """SQLite keeps no time zone: what comes without one is UTC."""
-    started_at: datetime = row["started_at"]
-    aware = started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at.astimezone(UTC)
-    return {**row, "started_at": aware}
+def _in_utc(row: Row) -> CallRow:
+    """SQLite keeps moments as texts without a time zone, which are in UTC."""
+    kept = row["started_at"]
+    moment = datetime.fromisoformat(kept).replace(tzinfo=UTC) if isinstance(kept, str) else kept.astimezone(UTC)
+    return {**row, "started_at": moment}

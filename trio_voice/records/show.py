@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trio_voice.records.reading import CALL_COLUMNS, CallRow, WholeCall
+from trio_voice.records.reading import CallRow, WholeCall
+from trio_voice.records.tables import CALL_COLUMNS
 from trio_voice.storage.call_record import LatencyKind, Outcome, Speaker
 from trio_voice.storage.printable import printable
 

@@ -1,94 +1,100 @@
-"""The database's tables, as SQLAlchemy sees them. What changes them is a migration (`migrations/versions/`)."""
+"""The database's tables as a new database is given them, and the SQL that fills them.
+
+What changes the tables of a database that is there is a migration (`migrations/versions/`).
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Float, ForeignKey, Index, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text
-
-METADATA = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+from trio_voice.records.connection import Connection
 
 REVISION = "1"
 """The schema that these tables are: the newest migration's."""
 
-SCHEMA = Table(
-    "alembic_version",
-    MetaData(),
-    Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
+SCHEMA = "alembic_version"
 """Alembic's own table: which schema a database has."""
 
-CALLS = Table(
-    "calls",
-    METADATA,
-    Column("call_id", String(64), primary_key=True),
-    Column("call_sid", Text, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("duration_s", Float, nullable=False),
-    Column("dialect", Text, nullable=False),
-    Column("caller", Text),
-    Column("called", Text),
-    Column("outcome", Text, nullable=False),
-    Column("end_reason", Text),
-    Column("version", Text, nullable=False),
-    Column("turns", Integer, nullable=False),
-    Column("barge_ins", Integer, nullable=False),
-    Column("tool_calls", Integer, nullable=False),
-    Column("faults", Integer, nullable=False),
-    Column("lost_lines", Integer, nullable=False),
-    Column("greeting_ms", Integer),
-    Column("first_audio_ms_median", Integer),
-    Column("first_audio_ms_max", Integer),
-    Column("barge_in_ms_median", Integer),
-    Column("barge_in_ms_max", Integer),
-    Index(None, "started_at"),
-    Index(None, "call_sid"),
-)
-"""One row a call; `turns` counts the caller's."""
+_NEW_SCHEMA = f"CREATE TABLE IF NOT EXISTS {SCHEMA} (version_num VARCHAR(32) NOT NULL CONSTRAINT {SCHEMA}_pkc PRIMARY KEY)"
 
+_COLUMNS = {
+    "calls": """
+        call_id VARCHAR(64) NOT NULL,
+        call_sid TEXT NOT NULL,
+        started_at {moment_type} NOT NULL,
+        duration_s FLOAT NOT NULL,
+        dialect TEXT NOT NULL,
+        caller TEXT,
+        called TEXT,
+        outcome TEXT NOT NULL,
+        end_reason TEXT,
+        version TEXT NOT NULL,
+        turns INTEGER NOT NULL,
+        barge_ins INTEGER NOT NULL,
+        tool_calls INTEGER NOT NULL,
+        faults INTEGER NOT NULL,
+        lost_lines INTEGER NOT NULL,
+        greeting_ms INTEGER,
+        first_audio_ms_median INTEGER,
+        first_audio_ms_max INTEGER,
+        barge_in_ms_median INTEGER,
+        barge_in_ms_max INTEGER
+    """,
+    "turns": """
+        speaker TEXT NOT NULL,
+        item_id TEXT NOT NULL,
+        started_s FLOAT NOT NULL,
+        ended_s FLOAT,
+        text TEXT,
+        purpose TEXT,
+        status TEXT,
+        heard_ms INTEGER,
+        first_audio_ms INTEGER
+    """,
+    "tool_calls": """
+        tool_call_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        output TEXT,
+        called_s FLOAT NOT NULL,
+        took_ms INTEGER
+    """,
+    "latencies": """
+        kind TEXT NOT NULL,
+        at_s FLOAT NOT NULL,
+        ms INTEGER NOT NULL
+    """,
+}
+"""`calls` has a row a call, whose `turns` counts the caller's; the others one for each thing that was in it, numbered from 1."""
 
-def _of_a_call() -> tuple[Column[str], Column[int]]:
-    call = ForeignKey("calls.call_id", ondelete="CASCADE")
-    return Column("call_id", String(64), call, primary_key=True), Column("number", Integer, primary_key=True, autoincrement=False)
-
-
-TURNS = Table(
-    "turns",
-    METADATA,
-    *_of_a_call(),
-    Column("speaker", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("started_s", Float, nullable=False),
-    Column("ended_s", Float),
-    Column("text", Text),
-    Column("purpose", Text),
-    Column("status", Text),
-    Column("heard_ms", Integer),
-    Column("first_audio_ms", Integer),
-)
-
-TOOL_CALLS = Table(
-    "tool_calls",
-    METADATA,
-    *_of_a_call(),
-    Column("tool_call_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("arguments", Text, nullable=False),
-    Column("output", Text),
-    Column("called_s", Float, nullable=False),
-    Column("took_ms", Integer),
+_NEW_CALLS = "CREATE TABLE calls ({columns}, CONSTRAINT pk_calls PRIMARY KEY (call_id))"
+_NEW_TABLE_OF_CALLS = (
+    "CREATE TABLE {name} (call_id VARCHAR(64) NOT NULL, number INTEGER NOT NULL, {columns}, "
+    "CONSTRAINT pk_{name} PRIMARY KEY (call_id, number), "
+    "CONSTRAINT fk_{name}_call_id FOREIGN KEY (call_id) REFERENCES calls (call_id) ON DELETE CASCADE)"
 )
 
-LATENCIES = Table(
-    "latencies",
-    METADATA,
-    *_of_a_call(),
-    Column("kind", Text, nullable=False),
-    Column("at_s", Float, nullable=False),
-    Column("ms", Integer, nullable=False),
-)
+
+def make_tables(connection: Connection) -> None:
+    """Make what the migrations would come to, one after the other (a test compares the two)."""
+    for name, columns in _COLUMNS.items():
+        statement = _NEW_CALLS if name == "calls" else _NEW_TABLE_OF_CALLS
+        connection.run(statement.format(name=name, columns=columns.format(moment_type=connection.moment_type)))
+    for column in ("started_at", "call_sid"):
+        connection.run(f"CREATE INDEX ix_calls_{column} ON calls ({column})")
+    connection.run(_NEW_SCHEMA)
+    connection.run(_insertion(SCHEMA, ("version_num",)), [{"version_num": REVISION}])
+
+
+def _names(columns: str) -> tuple[str, ...]:
+    return tuple(line.split()[0] for line in columns.strip().splitlines())
+
+
+def _insertion(name: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608 - names of this file, and no values
+
+
+CALL_COLUMNS = _names(_COLUMNS["calls"])
+PART_COLUMNS = {name: _names(columns) for name, columns in _COLUMNS.items() if name != "calls"}
+"""Without `call_id` and `number`."""
+INSERT_CALL = _insertion("calls", CALL_COLUMNS)
+INSERT_PART = {name: _insertion(name, ("call_id", "number", *columns)) for name, columns in PART_COLUMNS.items()}

@@ -18,7 +18,7 @@ def test_a_migration_is_a_part_of_the_transaction_it_is_run_in(tmp_path: Path) -
     config = configuration()
 
     def be_killed_after_the_migration() -> None:
-        with database.reading() as connection:
+        with database.reading() as own, own.for_migrations() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             assert inspect(connection).has_table("calls")
@@ -26,5 +26,5 @@ def test_a_migration_is_a_part_of_the_transaction_it_is_run_in(tmp_path: Path) -
 
     with pytest.raises(KeyboardInterrupt):
         be_killed_after_the_migration()
-    with database.reading() as connection:
+    with database.reading() as own, own.for_migrations() as connection:
         assert inspect(connection).get_table_names() == []

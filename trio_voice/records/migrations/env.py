@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
-from trio_voice.records.tables import METADATA
-
 
 def migrate() -> None:
     """Bring the tables to the revision that was asked for."""
-    context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+    context.configure(connection=context.config.attributes["connection"])
     with context.begin_transaction():
         context.run_migrations()
 

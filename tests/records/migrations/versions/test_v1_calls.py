@@ -15,7 +15,7 @@ from trio_voice.records.migrating import configuration
 def test_it_makes_the_tables_and_takes_them_away(tmp_path: Path) -> None:
     database = Database(file_address(tmp_path / "calls.db"))
     config = configuration()
-    with database.reading() as connection:
+    with database.reading() as own, own.for_migrations() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "1")
         assert sorted(inspect(connection).get_table_names()) == ["alembic_version", "calls", "latencies", "tool_calls", "turns"]
