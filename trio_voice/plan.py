@@ -15,6 +15,7 @@ from trio_voice.realtime.settings import AudioFormat, SessionSettings
 from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.dial import Target
 from trio_voice.server.model import ModelEndpoint
+from trio_voice.server.transcoding import be_ready_for
 
 _COMFORT_PEAK, _BEEP_PEAK = 2500, 6000
 _TONE_SAMPLES = 1600
@@ -46,6 +47,7 @@ def call_plan(settings: Settings, base_url: str, version: str) -> CallPlan:
 
 def _session(settings: Settings) -> SessionSettings:
     audio_format = AudioFormat(f"audio/{settings.model.audio_format.value}")
+    be_ready_for(audio_format, audio_format)
     model_has_the_turns = settings.call.turns is Turns.MODEL
     return settings.agent.session(
         SessionSettings(

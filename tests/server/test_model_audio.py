@@ -13,7 +13,7 @@ from trio_voice.audio.resample import FACTOR
 from trio_voice.core.events import ModelAudio, ModelAudioEnded, ModelTranscript, ResponseDone, ResponseStatus
 from trio_voice.realtime.codec import Decoded
 from trio_voice.realtime.settings import AudioFormat
-from trio_voice.server.model_audio import Transcoder, transcoder
+from trio_voice.server.model_audio import Transcoder
 
 PCM = AudioFormat.PCM
 PCMA = AudioFormat.PCMA
@@ -50,10 +50,6 @@ def pcm(ulaw: bytes) -> Samples:
 
 def snr_db(wanted: Samples, got: Samples) -> float:
     return float(10 * np.log10(np.square(wanted).sum() / np.square(wanted - got).sum()))
-
-
-def test_mu_law_needs_no_transcoder() -> None:
-    assert transcoder(PCMU, PCMU) is None
 
 
 @pytest.mark.parametrize(("input_format", "bytes_per_frame"), [(PCMU, 160), (PCMA, 160), (PCM, 960)])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from io import FileIO
 from pathlib import Path
 
-import numpy as np
 from attrs import define, field
 
 from trio_voice.audio.g711 import ULAW_SILENCE, ulaw_to_pcm16
@@ -40,9 +40,8 @@ def header(data_bytes: int) -> bytes:
 
 def interleaved(left: bytes, right: bytes) -> bytes:
     """Two sides in mu-law, of the same length, as 16-bit stereo."""
-    both = np.empty((len(left), 2), "<i2")
-    both[:, 0] = np.frombuffer(ulaw_to_pcm16(left), "<i2")
-    both[:, 1] = np.frombuffer(ulaw_to_pcm16(right), "<i2")
+    both = array("h", bytes(FRAME_BYTES * len(left)))
+    both[::2], both[1::2] = array("h", ulaw_to_pcm16(left)), array("h", ulaw_to_pcm16(right))
     return both.tobytes()
 
 

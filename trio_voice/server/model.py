@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 import trio
@@ -34,9 +34,9 @@ from trio_voice.errors import RemoteProtocolError
 from trio_voice.realtime.codec import Decoded, RealtimeDecoder, SessionCreated, SessionUpdated, append_message, encode
 from trio_voice.realtime.policy import close_is_retryable, is_benign, upgrade_is_retryable
 from trio_voice.realtime.settings import SessionSettings, echo_differences, session_update
-from trio_voice.server.model_audio import Transcoder, transcoder
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.sign_of_life import watch_for_life
+from trio_voice.server.transcoding import transcoder
 from trio_voice.server.websocket import (
     ABNORMAL_CLOSURE,
     MODEL_MESSAGE_BYTES,
@@ -45,6 +45,9 @@ from trio_voice.server.websocket import (
     SocketClosed,
     open_websocket,
 )
+
+if TYPE_CHECKING:
+    from trio_voice.server.model_audio import Transcoder
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,8 @@
 """Between the call's audio and the model's, for a model that does not speak the carrier's mu-law.
 
 A call is mu-law at 8000 Hz from the carrier to the playback ledger: one byte is an eighth of a millisecond. A session in A-law
-or in PCM at 24000 Hz is converted at its own socket, so nothing else learns of it, and a session in mu-law has no `Transcoder`.
+or in PCM at 24000 Hz is converted at its own socket, so nothing else learns of it, and a session in mu-law has no `Transcoder`
+(`server/transcoding.py`).
 
 What comes from the model is converted item by item, as a stream: deltas join without a click, and an item of n samples becomes
 exactly n // 3 bytes. The filter's delay of 0.9 ms is taken out at the item's beginning and made up for at its end, which is why
@@ -105,13 +106,6 @@ class Transcoder:
                 del self._items[next(iter(self._items))]
             item = self._items[fact.item_id] = _SpokenItem(fact.response_id)
         return item
-
-
-def transcoder(input_format: AudioFormat, output_format: AudioFormat) -> Transcoder | None:
-    """Return what converts the audio of such a session; None where there is nothing to convert."""
-    if input_format is output_format is AudioFormat.PCMU:
-        return None
-    return Transcoder(input_format, output_format)
 
 
 def _with_audio(event: ModelAudio, ulaw: bytes) -> ModelAudio:
