@@ -17,7 +17,19 @@ from trio_voice.errors import ConfigError, UserError
 def test_a_server_imports_only_what_it_uses() -> None:
     names = imported_with("from trio_voice.cli import main\nmain.get_command(None, 'serve')")
     assert {"structlog", "trio", "trio_voice.server.call_runner", "trio_voice.web.console"} <= names
-    not_used = {"rich", "pygments", "httpx2", "openai", "sqlalchemy", "alembic", "matplotlib", "boto3", "opentelemetry", "jinja2"}
+    not_used = {
+        "rich",
+        "pygments",
+        "httpx2",
+        "openai",
+        "numpy",
+        "sqlalchemy",
+        "alembic",
+        "matplotlib",
+        "boto3",
+        "opentelemetry",
+        "jinja2",
+    }
     assert names & (not_used | {"trio_voice.realtime_server.server", "trio_voice.phone.carrier", "trio_voice.doctor"}) == set()
 
 
