@@ -26,6 +26,8 @@ from trio_voice.errors import RemoteProtocolError
 
 __all__ = ["ALREADY_ACTIVE", "CANCEL_NOT_ACTIVE", "NEVER_RETRY", "Call"]
 
+_HANGING_UP, _CLOSED = CallState.HANGING_UP, CallState.CLOSED  # with every frame: Python 3.11 takes 0.15 us to find a member
+
 
 @define
 class Call:
@@ -54,7 +56,7 @@ class Call:
         """
         parts, kind = self.parts, type(event)
         state = parts.standing.call
-        if state is CallState.CLOSED or (state is CallState.HANGING_UP and kind is not e.CallerHungUp):
+        if state is _CLOSED or (state is _HANGING_UP and kind is not e.CallerHungUp):
             return []
         out: list[Command] = []
         parts.out = out

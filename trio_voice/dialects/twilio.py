@@ -152,6 +152,9 @@ class _Phase(Enum):
     FAULTY = "faulty"
 
 
+_STREAMING, _FAULTY = _Phase.STREAMING, _Phase.FAULTY  # on the way of a frame: Python 3.11 takes 0.15 us to find a member
+
+
 # --- the codec ---------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +175,7 @@ class TwilioDialect:
 
     def decode(self, message: str | bytes) -> tuple[StreamEvent, ...]:
         """Read one WebSocket message of Twilio's. It never raises, whatever the message is."""
-        if self._phase is _Phase.FAULTY:
+        if self._phase is _FAULTY:
             return ()
         if isinstance(message, bytes):
             return self._ignore(OddityKind.BINARY, f"a binary message of {len(message)} bytes")
@@ -182,7 +185,7 @@ class TwilioDialect:
             return self._ignore(*_what_is_wrong(message, error))
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             return self._ignore(OddityKind.NOT_JSON, f"{len(message)} characters that are not JSON: {error}")
-        if isinstance(wire, _Media) and self._phase is _Phase.STREAMING and wire.stream_sid == self._stream_sid:
+        if isinstance(wire, _Media) and self._phase is _STREAMING and wire.stream_sid == self._stream_sid:
             return self._media(wire.media)
         return self._other(wire)
 

@@ -267,7 +267,7 @@ class CallRunner:
 
     def _clock(self, time: float, at_least: float = 0.0) -> float:
         """Seconds since the call began, in whole microseconds where possible: the journal shows exactly what was decided on."""
-        self._now = max(self._now, at_least, round(time - self._origin, 6))
+        self._now = max(self._now, at_least, int((time - self._origin) * 1e6 + 0.5) / 1e6)
         return self._now
 
     async def _ring(self) -> None:

@@ -22,7 +22,7 @@ from attrs import define, field
 from trio_voice.server.allowance import LIMIT_S, Allowance
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
 from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, POLICY_VIOLATION, MessageSocket, SocketClosed
-from trio_voice.server.poller import Want
+from trio_voice.server.poller import END, MORE, TURN, Want
 from trio_voice.server.wire import Wire
 
 CLOSE_LIMIT_S = 2.0
@@ -38,6 +38,9 @@ class _State(Enum):
     LEAVING = "leaving"  # our Close is out, or on its way; the peer's is awaited
     FAILED = "failed"  # the peer broke the protocol: it is told, and what it still sends is dropped
     OVER = "over"  # both said goodbye, or the stream ended: nothing is left to be exchanged
+
+
+_OPEN = _State.OPEN  # on the way of a frame: see poller.MORE
 
 
 @define(eq=False)
@@ -132,19 +135,19 @@ class Connection(MessageSocket):
         """Hand over what is decoded, if there is anything, and else what one read brings; a bounded number of messages."""
         messages = self._messages
         if not messages:
-            if self._demands or self._resume_at or self._state is not _State.OPEN:
-                return Want.END
+            if self._demands or self._resume_at or self._state is not _OPEN:
+                return END
             if self._decoder.has_more:
                 self._decode(b"")
             elif (data := self._read_now()) is None:
-                return Want.MORE
+                return MORE
             else:
                 self._hear(data)
         for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
             take(messages.popleft())
-        if self._demands or self._state is not _State.OPEN or (self._resume_at and not messages):
-            return Want.END
-        return Want.TURN if messages or self._decoder.has_more or self._wire.holds_more else Want.MORE
+        if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
+            return END
+        return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE
 
     def _read_now(self) -> bytes | None:
         """Read what is there without waiting; None: nothing is, b"" is the end, whatever kind of end."""
@@ -251,7 +254,7 @@ class Connection(MessageSocket):
     def send_now(self, message: str | bytes) -> bool:
         """Send a message, or its beginning, without waiting; False: nothing of it was sent."""
         wire = self._wire
-        if self._writing or self._rest or wire.unsent or self._state is not _State.OPEN or not wire.sends_now:
+        if self._writing or self._rest or wire.unsent or self._state is not _OPEN or not wire.sends_now:
             return False
         frame = self._encoder.message(message)
         try:

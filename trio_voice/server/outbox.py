@@ -28,6 +28,9 @@ class _State(Enum):
     OVER = "over"  # nobody writes any more
 
 
+_OPEN = _State.OPEN  # on the way of a frame: see poller.MORE
+
+
 @frozen
 class _Message:
     data: str | bytes
@@ -54,7 +57,7 @@ class Outbox:
 
     def put(self, data: str | bytes, *, droppable: bool = False, event_id: str | None = None) -> bool:
         """Send a message after the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return False
         if not self._queue and self._left_at_once(data, event_id):
             return True

@@ -51,6 +51,10 @@ class Want(Enum):
     END = "end"  # not to be called again; the task goes on
 
 
+MORE, TURN, END = Want
+"""The same. On the way of a frame members have names of their own: Python 3.11 takes 0.15 us to find one in its class."""
+
+
 @define(eq=False)
 class _Watch:
     task: trio.lowlevel.Task
@@ -175,8 +179,8 @@ class Poller:
             if self._watches.get(fileno) is watch:  # else it released its own socket
                 self._end(fileno, outcome.Error(error))
             return
-        if wanted is not Want.MORE and self._watches.get(fileno) is watch:
-            if wanted is Want.TURN:
+        if wanted is not MORE and self._watches.get(fileno) is watch:
+            if wanted is TURN:
                 self._again.append(fileno)
             else:
                 self._end(fileno, outcome.Value(None))
