@@ -44,7 +44,6 @@ GOOD_ENOUGH_MS = 5.0
 MOST_TIMES = 2.0
 LEAD_S = 0.6
 """In which bad peers prepare themselves."""
-AFTERMATH_S = 0.3
 QUIET_S = 1.5
 QUIET_EVERY = 2
 """After so many troubles there is a quiet time."""
@@ -112,7 +111,7 @@ class Run:
             window = self._look(fault.name)
             await trio.sleep(seconds if fault.seconds is None else fault.seconds)
             nursery.cancel_scope.cancel()
-        await trio.sleep(AFTERMATH_S)
+        await trio.sleep(fault.after_s)
         self._look_away(window)
 
     def _look(self, trouble: str) -> Window:

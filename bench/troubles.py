@@ -9,8 +9,9 @@ from __future__ import annotations
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
 from random import Random
 
 import msgspec
@@ -18,13 +19,14 @@ import psutil
 import trio
 from attrs import frozen
 
-from bench.load import FRAME_BYTES, FRAME_S, UPGRADE, client_frame, upgraded
+from bench.load import FRAME_BYTES, FRAME_S, client_frame, upgraded
+from bench.processes import ROOT
 from bench.random_caller import GARBAGE, RandomCaller, Story
 from bench.soak import NO_FAULTS, set_faults
 
 JOURNAL_LIMIT_BYTES = 4096
 IDLE_UPGRADES = 1000
-UPGRADES_AT_ONCE = 20
+CROWD_LIMIT_S = 10.0
 BAD_PEERS = 10
 A_SECOND = 25
 """So many of them call."""
@@ -74,6 +76,8 @@ class Fault:
     seconds: float | None = None
     """None: as long as all others."""
     skip_s: float = 0.0
+    after_s: float = 0.3
+    """How long they are looked at when the bad peers have gone."""
 
 
 # --- callers
@@ -170,30 +174,26 @@ async def _flood_with_nothing(place: Place, number: int) -> None:
 
 
 async def _upgrade_and_wait(place: Place) -> None:
-    """Ask for a thousand upgrades, and say no more. They must cost nothing: the model is on the same processor."""
-    await place.begin.wait()
-    with ExitStack() as stack:
-        all_open = []
-        for number in range(IDLE_UPGRADES):
-            plain = stack.enter_context(socket.create_connection(("127.0.0.1", place.port)))
-            plain.sendall(UPGRADE.format(path="/media/twilio").encode())
-            plain.setblocking(False)
-            all_open.append(plain)
-            if number % UPGRADES_AT_ONCE == 0:
-                await trio.sleep(FRAME_S / 4)
-        try:
-            await trio.sleep_forever()
-        finally:
-            answered = sum(_is_upgraded(plain) for plain in all_open)
-            if answered < IDLE_UPGRADES:
-                raise RuntimeError(f"of {IDLE_UPGRADES} upgrades {answered} were answered")
-
-
-def _is_upgraded(plain: socket.socket) -> bool:
+    """Have a thousand ask for upgrades, say no more, and leave all at once."""
+    arguments = [sys.executable, "-m", "bench.crowd", str(place.port), str(IDLE_UPGRADES)]
+    crowd = await trio.lowlevel.open_process(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    assert crowd.stdin is not None
+    assert crowd.stdout is not None
+    upgraded = b""
     try:
-        return plain.recv(1024).startswith(b"HTTP/1.1 101 ")
-    except OSError:
-        return False
+        await place.begin.wait()
+        await crowd.stdin.send_all(b"come\n")
+        await trio.sleep_forever()
+    finally:
+        with trio.move_on_after(CROWD_LIMIT_S, shield=True):
+            await crowd.stdin.aclose()
+            while data := await crowd.stdout.receive_some():
+                upgraded += data
+            await crowd.wait()
+        if crowd.returncode is None:
+            crowd.kill()
+        if upgraded.strip() != str(IDLE_UPGRADES).encode():
+            raise RuntimeError(f"of {IDLE_UPGRADES} upgrades {upgraded.decode().strip() or 'an unknown number'} were answered")
 
 
 async def _come_and_go(place: Place) -> None:
@@ -252,7 +252,7 @@ FAULTS = (
     Fault("models that stall", lambda place: _model_that(place, STALLS)),
     Fault("models that are reset, or close", lambda place: _model_that(place, RESETS)),
     Fault("models that lie", lambda place: _model_that(place, LIES)),
-    Fault("1,000 upgrades at once without a start", _upgrade_and_wait, seconds=4.0),
+    Fault("1,000 upgrades at once without a start", _upgrade_and_wait, seconds=4.0, after_s=2.5),
     Fault("a full disk, for journal and recording", _fill_the_disk),
     Fault("after the loop stood still for 0.3 s", _block_the_loop, skip_s=0.6),
 )
