@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -28,6 +28,7 @@ from trio_voice.web.answers import json_answer as _json
 from trio_voice.web.call_tokens import CallTokensApi
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console import Console, ConsolePlan, is_from_here
+from trio_voice.web.event_stream import EventStream
 from trio_voice.web.headers import SecurityHeaders
 from trio_voice.web.openapi import document
 from trio_voice.web.operations import Operations
@@ -210,17 +211,16 @@ class _Pages:
         call = await self._on.directory.wait_for(call_sid, APPEAR_LIMIT_S)
         if call is None:
             raise HTTPException(404, f"no call {call_sid!r} is in progress")
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_EventStream(call.follow()), media_type="text/event-stream", headers=headers)
+        return EventStream(_Lines(call.follow()))
 
 
 @define(eq=False)
-class _EventStream:
+class _Lines:
     """A call's feed as server-sent events. No generator: one that is left in the middle would have to be closed by somebody."""
 
     _feed: Feed
 
-    def __aiter__(self) -> _EventStream:
+    def __aiter__(self) -> _Lines:
         return self
 
     async def __anext__(self) -> bytes:
