@@ -13,6 +13,7 @@ import trio
 from attrs import frozen
 from starlette.types import ASGIApp
 
+from tests.server.rig import no_threads
 from tests.web.asgi_client import Answer, get
 from tests.web.test_app import ABOUT, TOKEN, live
 from tests.web.test_console_past import write_journal
@@ -255,6 +256,16 @@ async def test_records_tell_who_called(tmp_path: Path) -> None:
 async def test_what_is_not_there_is_not_found(tmp_path: Path, path: str) -> None:
     write_journal(tmp_path)
     assert (await ask(tmp_path, path))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["calls", "calls/c1", "calls/c1/recording", "calls/c1/replay"])
+async def test_what_no_thread_is_there_to_read_is_503_and_says_so(tmp_path: Path, path: str) -> None:
+    write_journal(tmp_path)
+    (tmp_path / "c1" / "call.wav").write_bytes(b"RIFF-and-so-on")
+    with no_threads():
+        status, said = await ask(tmp_path, path)
+    assert (status, said) == (503, b"past calls cannot be read now (the system gives this process no more threads); ask again\n")
+    assert (await ask(tmp_path, path))[0] == 200
 
 
 async def test_a_recording_is_played_in_parts(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ What the page shows comes from strangers too: its script inserts text as text, a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ import trio
 from attrs import field, frozen
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from trio_voice.server.clients import is_local
@@ -31,6 +32,7 @@ from trio_voice.web.answers import json_answer
 from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console_feed import ConsoleFeed, WhyNot, levels_of
 from trio_voice.web.console_past import Elsewhere, PastCalls
+from trio_voice.web.event_stream import EventStream
 from trio_voice.web.headers import SECURITY_HEADERS
 from trio_voice.web.past_calls import MOST_CALLS, PastCallsFailedError, PastCallsQuery
 from trio_voice.web.past_calls import PastCalls as RecordedCalls
@@ -66,7 +68,7 @@ PAGE_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
 }
 LONGEST_SEARCH = 200
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 Facts = dict[str, dict[str, Any]]
 """Settings by section and name, as JSON shows them."""
 
@@ -200,9 +202,7 @@ class Console:
         """The calls in progress and their levels, as server-sent events, for as long as somebody watches."""
         self.access.check(request)
         api = CallsApi(access=self.access, directory=self.directory, show_numbers=self.show_numbers)
-        stream = ConsoleFeed(self.directory, api.view, self.why_not, self.draining, self.elsewhere)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return EventStream(ConsoleFeed(self.directory, api.view, self.why_not, self.draining, self.elsewhere))
 
     async def live(self, request: Request) -> Response:
         """The calls in progress in this worker and their levels, as they are now: the other workers ask."""
@@ -217,7 +217,7 @@ class Console:
         if len(search) > LONGEST_SEARCH:
             raise HTTPException(400, f"search for at most {LONGEST_SEARCH} characters")
         await self._look_elsewhere()
-        return json_answer(await self.past.find(search, await self._callers()))
+        return json_answer(await _read(self.past.find(search, await self._callers())))
 
     async def _look_elsewhere(self) -> None:
         if self.elsewhere is not None:
@@ -240,21 +240,28 @@ class Console:
         """One call from its journal, also while it goes on."""
         self.access.check(request)
         await self._look_elsewhere()
-        return json_answer(_found(await self.past.look(request.path_params["call_id"])))
+        return json_answer(_found(await _read(self.past.look(request.path_params["call_id"]))))
 
     async def recording(self, request: Request) -> Response:
         """The call's recording; a part of it, if asked for."""
         self.access.check(request)
-        path = _found(await self.past.recording(request.path_params["call_id"]))
+        path = _found(await _read(self.past.recording(request.path_params["call_id"])))
         return FileResponse(path, media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
     async def replay(self, request: Request) -> Response:
         """Live the call again, and tell whether the same came about."""
         self.access.check(request)
-        return json_answer(_found(await self.past.replay(request.path_params["call_id"])))
+        return json_answer(_found(await _read(self.past.replay(request.path_params["call_id"]))))
 
 
-def _found(value: _Found | None) -> _Found:
+async def _read(reading: Awaitable[_T]) -> _T:
+    try:
+        return await reading
+    except PastCallsFailedError as error:
+        raise HTTPException(503, str(error)) from None
+
+
+def _found(value: _T | None) -> _T:
     if value is None:
         raise HTTPException(404, "there is no such call, or its files are gone; GET /console/calls lists those that are there")
     return value

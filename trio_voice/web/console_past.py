@@ -25,6 +25,8 @@ from trio_voice.storage.journal import JOURNAL
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.meter import levels_of
 from trio_voice.storage.replay import replay
+from trio_voice.storage.threads import needing_a_thread
+from trio_voice.web.past_calls import PastCallsFailedError
 
 RECORDINGS = ("recording.wav", "call.wav")
 """The names of a call's recording, the best first."""
@@ -161,7 +163,7 @@ Elsewhere = Callable[[CallDigest], Iterable[Path]]
 
 @define(eq=False)
 class PastCalls:
-    """The calls folder, as the console sees it."""
+    """The calls folder, as the console sees it. Whatever is asked of it raises PastCallsFailedError when there is no thread."""
 
     folder: Path
     is_live: Callable[[str], bool] = lambda _call_id: False
@@ -188,7 +190,11 @@ class PastCalls:
         return await self._read(self._replay, call_id)
 
     async def _read(self, read: Callable[..., _T], *args: object) -> _T:
-        return await trio.to_thread.run_sync(partial(read, *args), limiter=self._thread)
+        try:
+            with needing_a_thread():
+                return await trio.to_thread.run_sync(partial(read, *args), limiter=self._thread)
+        except OSError as error:  # there is no thread
+            raise PastCallsFailedError(f"past calls cannot be read now ({error.strerror}); ask again") from None
 
     # --- in the thread
 

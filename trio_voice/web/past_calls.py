@@ -25,7 +25,7 @@ OUTCOMES = tuple(each.value for each in Outcome)
 
 
 class PastCallsFailedError(TrioVoiceError):
-    """The records cannot be read now."""
+    """The records, or the journals, cannot be read now."""
 
 
 class PastCall(msgspec.Struct, frozen=True, kw_only=True):
