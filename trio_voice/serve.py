@@ -35,6 +35,7 @@ from trio_voice.server.front_door import serve as serve_connections
 from trio_voice.server.poller import polling
 from trio_voice.server.shared_port import shared_listener, shared_port
 from trio_voice.server.siblings import Siblings, private_listener, sockets_folder
+from trio_voice.server.waiting_room import waiting_room
 from trio_voice.service import ServiceManager
 from trio_voice.settings_sources import Given
 from trio_voice.web.start_page import About
@@ -42,8 +43,10 @@ from trio_voice.workers import Order, Wanted, Workers
 
 log = structlog.get_logger(__name__)
 
-NEW_OBJECTS = 10_000
-"""The garbage collector looks at new objects when so many more were made than freed; Python's own number is 700."""
+NEW_OBJECTS = (1_000, 3, 300)
+"""The garbage collector looks at new objects when so many more were made than freed, after three times at those too that it has
+seen once, and after three hundred of these at all. To look at a thousand takes a third of a millisecond, in which nobody is heard:
+with ten thousand, fifty calls that began were stopped for 7 ms, and a crowd of upgrades stopped all calls for 19 to 44 ms."""
 OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
@@ -123,7 +126,7 @@ def leave_alone_what_is_there() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(*NEW_OBJECTS)
 
 
 async def run_server(
@@ -170,6 +173,7 @@ async def run_server(
             backlogs=kept.backlogs,
         )
         stack.enter_context(polling(nursery))
+        stack.enter_context(waiting_room(nursery))
         server = await assemble(ground, directory, draining, nursery, stack)
         if certificate is not None:
             nursery.start_soon(certificate.watch)

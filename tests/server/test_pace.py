@@ -18,6 +18,21 @@ async def test_who_comes_alone_does_not_wait(autojump_clock: trio.testing.MockCl
         await trio.sleep(0.25)
 
 
+async def test_who_comes_alone_does_not_even_let_the_others_run_first(autojump_clock: trio.testing.MockClock) -> None:
+    pace, ran = Pace(0.25), []
+
+    async def other() -> None:
+        ran.append("the other")
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await pace.turn()
+        assert ran == []
+        await pace.turn()
+        assert ran == ["the other"]
+
+
 async def test_who_come_at_once_go_one_after_the_other_in_their_order(autojump_clock: trio.testing.MockClock) -> None:
     pace, went = Pace(0.25), []
 

@@ -192,7 +192,7 @@ class FrontDoor:
         """Speak TLS, if we have a certificate; None: it has not come to that, within the limits of a request's head."""
         if self._certificate is None:
             return stream
-        below, until = wire_of(stream), trio.current_time() + self._limits.head_s
+        below, until = wire_of(stream, at_the_door=True), trio.current_time() + self._limits.head_s
         wire = TlsWire(below, self._certificate.context)
         is_heard = False
         try:

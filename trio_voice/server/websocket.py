@@ -120,11 +120,11 @@ async def answer_websocket(
     `received` was already read from the stream; `allowance` bounds what the client may send once it is answered.
     Raises ConnectFailed when no valid request comes.
     """
-    wire, handshake = wire_of(stream, received), ServerHandshake()
+    wire, handshake = wire_of(stream, at_the_door=True), ServerHandshake()
     try:
         request: UpgradeRequest | None = None
         with trio.move_on_after(handshake_timeout_s):
-            request = await _request_of(wire, handshake)
+            request = await _request_of(wire, handshake, received)
         if request is None:
             raise ConnectFailed(f"no WebSocket handshake within {handshake_timeout_s:g} s")
         upgrade = Upgrade(request, handshake, wire, max_message_bytes, remote, allowance)
@@ -138,10 +138,10 @@ async def answer_websocket(
         await wire.aclose()
 
 
-async def _request_of(wire: Wire, handshake: ServerHandshake) -> UpgradeRequest:
-    """Read a request. Raises ConnectFailed."""
-    request: UpgradeRequest | None = None
+async def _request_of(wire: Wire, handshake: ServerHandshake, received: bytes) -> UpgradeRequest:
+    """Read a request, whose beginning, or whole, was received already. Raises ConnectFailed."""
     try:
+        request = handshake.receive(received) if received else None
         while request is None:
             request = handshake.receive(await wire.receive())
     except HandshakeError as error:

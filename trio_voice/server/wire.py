@@ -18,6 +18,7 @@ from attrs import define, field
 
 from trio_voice.errors import LocalProtocolError
 from trio_voice.server.poller import Poller, Want, current_poller
+from trio_voice.server.waiting_room import WaitingRoom, current_room
 
 READ_BYTES = 16 * 1024
 """How much is read at once: with it, what a flooding peer can have done before the others get their turn is bounded."""
@@ -75,14 +76,17 @@ class Wire(Protocol):
         """Close at once; nothing is waited for, and closing twice does nothing."""
 
 
-def wire_of(stream: trio.abc.Stream, received: bytes = b"") -> Wire:
-    """Take over a stream; `received` was already read from it, and is given first."""
+def wire_of(stream: trio.abc.Stream, received: bytes = b"", *, at_the_door: bool = False) -> Wire:
+    """Take over a stream; `received` was already read from it, and is given first.
+
+    `at_the_door`: a stranger's, who is not waited for as those are who talk (see `waiting_room`).
+    """
     # On Windows a socket is no file, and os.read does not take it.
     wire: Wire
     if isinstance(stream, WireStream):
         wire = stream.wire
     elif isinstance(stream, trio.SocketStream) and sys.platform != "win32":
-        wire = _SocketWire(stream)
+        wire = _SocketWire(stream, at_the_door)
     else:
         wire = _StreamWire(stream)
     wire.unread(received)
@@ -129,11 +133,13 @@ class _SocketWire:
     unsent: ClassVar[bool] = False
 
     _stream: trio.SocketStream
+    _at_the_door: bool
     _number: int = field(init=False)
     """The socket's number, as long as it is open: that of a closed socket may be another's."""
     _received: bytes = field(default=b"", init=False)
     _reading: bool = field(default=False, init=False)
     _watched_by: Poller | None = field(default=None, init=False)
+    _waits_in: WaitingRoom | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._number = self._stream.socket.fileno()
@@ -156,7 +162,14 @@ class _SocketWire:
                 raise _broken(error) from error
 
     async def _wait_readable(self) -> None:
-        """Wait behind the poller: of a thousand peers that leave at once, Trio alone would wake all in one pass."""
+        """Wait behind the poller, or at the door: of a thousand peers that leave at once, Trio would wake all in one pass."""
+        self._waits_in = current_room() if self._at_the_door else None
+        if self._waits_in is not None:
+            try:
+                await self._waits_in.wait_readable(self._fileno())
+            finally:
+                self._waits_in = None
+            return
         if self.is_polled:
             await self.watch(lambda: Want.END)
             return
@@ -198,8 +211,14 @@ class _SocketWire:
     def interrupt(self) -> None:
         if self._reading:
             trio.lowlevel.notify_closing(self._fileno())
+        self._release()
+
+    def _release(self) -> None:
+        """End a wait behind the poller, or in the waiting room."""
         if self._watched_by is not None:
-            self._watched_by.release(self._fileno())
+            self._watched_by.release(self._number)
+        if self._waits_in is not None:
+            self._waits_in.release(self._number)
 
     def send_now(self, data: bytes | memoryview) -> int:
         try:
@@ -222,10 +241,9 @@ class _SocketWire:
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        if self._watched_by is not None:
-            self._watched_by.release(self._number)
+        self._release()
         self._number = CLOSED
-        await trio.aclose_forcefully(self._stream)
+        self._stream.socket.close()
 
     def _fileno(self) -> int:
         if self._number == CLOSED:
