@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from trio_voice.agent.agent import Agent
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.caller import Ending, PhoneCall
+from trio_voice.phone.carrier import Happening
 from trio_voice.phone.scenario import Scenario, Step
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.phone.voice import Speech, prepare_speech
@@ -90,6 +91,47 @@ def lateness_ms(call: PhoneCall) -> float:
     It passes four tasks of this process (two writers, two readers), each as late as the phone's own clock was at worst.
     """
     return 4 * call.lag_max_s * 1000
+
+
+@define
+class _Line:
+    """What the journal says of the carrier's buffer. Places are bytes of mu-law since the call's begin."""
+
+    sent: int = 0
+    item_at: int | None = None
+    """Where the item begins that was cut."""
+    marks: dict[str, int] = field(factory=dict)
+    """Those that were not echoed, and where they are."""
+    heard: int = 0
+    heard_at: float = 0.0
+
+    def take(self, line: dict[str, Any], item_id: str) -> None:
+        match line:
+            case {"command": "PlayAudio"}:
+                if line["item_id"] == item_id and self.item_at is None:
+                    self.item_at = self.sent
+                self.sent += line["audio"]["bytes"]
+            case {"command": "SendMark"}:
+                self.marks[line["name"]] = self.sent
+            case {"event": "PlaybackMarked"}:
+                self.heard, self.heard_at = self.marks.pop(line["name"]), line["t"]
+
+
+def heard_of_the_cut_item_ms(lines: Sequence[dict[str, Any]], call: PhoneCall) -> tuple[int, int]:
+    """How much was heard of the item that was cut: by the journal's own clock, and at the telephone when it was told to stop.
+
+    The first is exact: all up to the last echo, and from then on as much as time has passed. The second is the later moment, so it
+    is never less; how much more depends on how busy the machine is.
+    """
+    (clear,), (truncate,) = named(lines, "ClearPlayback"), named(lines, "TruncateItem")
+    line = _Line()
+    for each in lines[: lines.index(clear)]:
+        line.take(each, truncate["item_id"])
+    assert line.item_at is not None
+    believed = min(line.heard + int((clear["t"] - line.heard_at) * 8000 + 1e-6), *line.marks.values())
+    (cleared,) = [event.detail for event in call.carrier.events if event.what is Happening.CLEARED]
+    flushed_ms = int(cleared.partition(" ms")[0])
+    return (believed - line.item_at) // 8, (line.sent - line.item_at) // 8 - flushed_ms
 
 
 def named(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
