@@ -44,9 +44,9 @@ from trio_voice.workers import Order, Wanted, Workers
 log = structlog.get_logger(__name__)
 
 NEW_OBJECTS = (1_000, 3, 300)
-"""The garbage collector looks at new objects when so many more were made than freed, after three times at those too that it has
-seen once, and after three hundred of these at all. To look at a thousand takes a third of a millisecond, in which nobody is heard:
-with ten thousand, fifty calls that began were stopped for 7 ms, and a crowd of upgrades stopped all calls for 19 to 44 ms."""
+"""The garbage collector looks at new objects when so many more were made than freed, after three times at those that it has seen
+once, too, and after three hundred of these at all. Looking at a thousand takes a third of a millisecond, in which nobody is
+heard: with ten thousand, a crowd of upgrades stopped all calls for up to 44 ms."""
 OPEN_FILES = 65536
 LAST_ANSWERS_LIMIT_S = 1.0
 """How long the pages may take to their end once the last call is over: those who follow a call get its last line, and the end."""
