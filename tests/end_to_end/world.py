@@ -120,8 +120,8 @@ class _Line:
 def heard_of_the_cut_item_ms(lines: Sequence[dict[str, Any]], call: PhoneCall) -> tuple[int, int]:
     """How much was heard of the item that was cut: by the journal's own clock, and at the telephone when it was told to stop.
 
-    The first is exact: all up to the last echo, and from then on as much as time has passed. The second is the later moment, so it
-    is never less; how much more depends on how busy the machine is.
+    The first is exact: all up to the last echo, and from then on as much as time has passed. The second is the later moment, so
+    it is never less; how much more depends on how busy the machine is.
     """
     (clear,), (truncate,) = named(lines, "ClearPlayback"), named(lines, "TruncateItem")
     line = _Line()
