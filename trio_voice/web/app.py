@@ -204,7 +204,7 @@ class _Pages:
             return _json({"ready": False, "reason": reason, "calls": calls}, status=503)
         return _json({"ready": True, "calls": calls})
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, request: Request) -> EventStream:
         """One call's journal as it is written: server-sent events, one `data:` a line, until the call ends."""
         self._access.check(request)
         call_sid = request.path_params["call_sid"]

@@ -198,7 +198,7 @@ class Console:
         }
         return json_answer(facts)
 
-    async def feed(self, request: Request) -> Response:
+    async def feed(self, request: Request) -> EventStream:
         """The calls in progress and their levels, as server-sent events, for as long as somebody watches."""
         self.access.check(request)
         api = CallsApi(access=self.access, directory=self.directory, show_numbers=self.show_numbers)

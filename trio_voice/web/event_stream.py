@@ -9,30 +9,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 
 import trio
-from starlette.responses import Response
+from attrs import frozen
 from starlette.types import Receive, Scope, Send
 
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
-class EventStream(Response):
-    """An answer that is sent piece by piece, as the pieces come."""
+@frozen
+class EventStream:
+    """An answer, as Starlette knows them, that is sent piece by piece, as the pieces come."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
-        self._pieces = pieces
-        self.status_code = 200
-        self.background = None
-        self.init_headers(HEADERS)
+    pieces: AsyncIterable[bytes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         del scope
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_leave_with_the_reader, receive, nursery.cancel_scope)
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for piece in self._pieces:
+            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            async for piece in self.pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()
