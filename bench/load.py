@@ -278,7 +278,7 @@ class Speaker:
     async def run(self) -> None:
         """Speak until cancelled."""
         while True:
-            if not self._due:
+            while not self._due:  # who has begun to speak may have gone before this task is told
                 self._somebody = trio.Event()
                 await self._somebody.wait()
             await trio.sleep_until(self._due[0][0])

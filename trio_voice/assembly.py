@@ -24,6 +24,8 @@ from trio_voice.server.metrics import Backlog, Metrics
 from trio_voice.server.model_watch import ModelWatch
 from trio_voice.server.shared_metrics import SharedMetrics
 from trio_voice.server.siblings import Siblings
+from trio_voice.storage.journal_file import WRITE_EVERY_S
+from trio_voice.storage.writing import Writing
 from trio_voice.tracing import traces_to
 from trio_voice.web.app import Dependencies, create_app
 from trio_voice.web.start_page import About
@@ -102,10 +104,13 @@ async def assemble(
     )
     own_app = create_app(dependencies)
     app = own_app if ground.siblings is None else create_app(evolve(dependencies, siblings=ground.siblings))
+    journals = Writing(WRITE_EVERY_S)
+    nursery.start_soon(journals.run)
     answering = Answering(
         evolve(call_plan(settings, ground.base_url, version), watches=(metrics.watch, failed.watch, *traces)),
         directory,
         settings.server.calls_folder,
+        journals,
         admission,
         await stack.enter_async_context(carrier_hang_up(settings)),
         journal_redaction(settings, ground.token),

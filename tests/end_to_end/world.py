@@ -29,6 +29,8 @@ from trio_voice.server.call_plan import CallPlan
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import open_listeners, serve
 from trio_voice.server.model import ModelEndpoint
+from trio_voice.storage.journal_file import WRITE_EVERY_S
+from trio_voice.storage.writing import writing
 
 _SCRIPT = """
 name = "short answers"
@@ -149,7 +151,7 @@ async def world(
     make_plan: Callable[[str], CallPlan] | None = None,
 ) -> AsyncIterator[World]:
     """Start everything; it ends with the block. `make_plan` makes another plan than ours, with the model at that URL."""
-    async with trio.open_nursery() as nursery:
+    async with writing(WRITE_EVERY_S) as journals, trio.open_nursery() as nursery:
         script = parse_script(script, "the test's script") if isinstance(script, str) else script
         model = ModelServerSettings(port=0, script=script, seed=1)
         model_url = await nursery.start(lambda task_status: serve_model(model, task_status=task_status))
@@ -162,7 +164,8 @@ async def world(
             """Serve nothing: these tests are about calls."""
 
         async def answer() -> None:
-            await serve(listeners, media=Answering(plan, directory, calls_folder), app=no_pages, draining=trio.Event())
+            answering = Answering(plan, directory, calls_folder, journals)
+            await serve(listeners, media=answering, app=no_pages, draining=trio.Event())
 
         nursery.start_soon(answer)
         yield World(f"ws://127.0.0.1:{port}/media/twilio", calls_folder, directory, model_url)

@@ -37,8 +37,10 @@ from trio_voice.server.front_door import FrontDoor, Limits
 from trio_voice.server.model import ModelEndpoint
 from trio_voice.server.pages import Pages
 from trio_voice.server.websocket import ConnectFailed, MessageSocket, SocketClosed, answer_websocket, client_websocket
+from trio_voice.storage.journal_file import WRITE_EVERY_S
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.replay import Replayed, Verdict, replay
+from trio_voice.storage.writing import Writing, writing
 
 MODEL_URL = "ws://model.example/v1/realtime?model=gpt-realtime-2.1"
 APOLOGY = b"\x55" * 4000
@@ -274,6 +276,7 @@ class Rig:
     calls_folder: Path
     nursery: trio.Nursery
     logs: Sequence[Mapping[str, Any]]
+    journals: Writing
     directory: CallDirectory = field(factory=CallDirectory)
     settings: CallSettings = field(factory=lambda: CallSettings(greeting=False))
     agent: Agent = field(factory=lambda: Agent(instructions="Be brief."))
@@ -318,7 +321,7 @@ class Rig:
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, dialects: frozenset[str] = frozenset({"twilio"})) -> None:
         """Answer a connection as trio.serve_listeners has it answered."""
-        answering = Answering(self.plan(), self.directory, self.calls_folder, witnesses=self.witnesses)
+        answering = Answering(self.plan(), self.directory, self.calls_folder, self.journals, witnesses=self.witnesses)
         try:
             with trio.CancelScope() as scope:
                 self.serving.append(scope)
@@ -475,8 +478,8 @@ async def rig(calls_folder: Path, **options: Any) -> AsyncIterator[Rig]:
     """A server for the time of the block. Every call must be over when it is left."""
     processors = [structlog.contextvars.merge_contextvars]
     with threads_at_once(), structlog.testing.capture_logs(processors) as logs:
-        async with trio.open_nursery() as nursery:
-            world = Rig(calls_folder, nursery, logs, **options)
+        async with writing(WRITE_EVERY_S) as journals, trio.open_nursery() as nursery:
+            world = Rig(calls_folder, nursery, logs, journals, **options)
             yield world
             with trio.move_on_after(BOUND_S) as scope:
                 while nursery.child_tasks:  # noqa: ASYNC110 - nothing tells when a nursery has become empty

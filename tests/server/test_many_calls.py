@@ -38,6 +38,8 @@ from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import MediaRequest
 from trio_voice.server.model import ModelEndpoint
 from trio_voice.server.websocket import ConnectFailed, MessageSocket, Upgrade
+from trio_voice.storage.journal_file import WRITE_EVERY_S
+from trio_voice.storage.writing import Writing, writing
 
 SETTINGS = CallSettings(
     idle_s=3.0,
@@ -136,6 +138,7 @@ class Crowd:
     folder: Path
     chance: Random
     nursery: trio.Nursery
+    journals: Writing
     answering: Answering = field(init=False)
     sockets: list[MemorySocket] = field(factory=list)
 
@@ -147,7 +150,7 @@ class Crowd:
             settings=SETTINGS,
             apology=APOLOGY,
         )
-        self.answering = Answering(plan, CallDirectory(), self.folder)
+        self.answering = Answering(plan, CallDirectory(), self.folder, self.journals)
 
     def sockets_of_a_connection(self) -> tuple[MemorySocket, MemorySocket]:
         """Our end and the peer's; now and then the network takes very little."""
@@ -214,8 +217,8 @@ async def many_calls(folder: Path, seed: int, count: int) -> Seen:
         structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs,
     ):
         patch.setattr(answering, "CallRunner", watched(seen))
-        async with trio.open_nursery() as models, trio.open_nursery() as callers:
-            crowd = Crowd(folder, Random(seed), models)
+        async with writing(WRITE_EVERY_S) as journals, trio.open_nursery() as models, trio.open_nursery() as callers:
+            crowd = Crowd(folder, Random(seed), models, journals)
             for _ in range(count):
                 callers.start_soon(crowd.call)
         assert errors_in(logs) == []

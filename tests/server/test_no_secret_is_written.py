@@ -27,6 +27,8 @@ from trio_voice.server.answering import Answering
 from trio_voice.server.front_door import FrontDoor, Limits
 from trio_voice.server.pages import Pages
 from trio_voice.server.websocket import client_websocket
+from trio_voice.storage.journal_file import WRITE_EVERY_S
+from trio_voice.storage.writing import writing
 from trio_voice.web.app import Dependencies, create_app
 
 MODEL_KEY = "sk-model-key-0123456789"
@@ -67,7 +69,8 @@ def look_up(question: str) -> str:
 
 async def live_a_call(world: Rig) -> None:
     """A call in which everybody says every secret wherever they may say something."""
-    answering = Answering(world.plan(), world.directory, world.calls_folder, redact=journal_redaction(SETTINGS, API_TOKEN))
+    redact = journal_redaction(SETTINGS, API_TOKEN)
+    answering = Answering(world.plan(), world.directory, world.calls_folder, world.journals, redact=redact)
     door = FrontDoor(answering, Pages.of(no_page), trio.Event(), frozenset({"twilio"}), Limits())
     near, far = trio.testing.memory_stream_pair()
     world.nursery.start_soon(door.answer, far)
@@ -133,8 +136,8 @@ async def test_r40_no_secret_is_in_a_log_a_journal_or_an_answer(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, logged: io.StringIO
 ) -> None:
     with threads_at_once():
-        async with trio.open_nursery() as nursery:
-            await live_a_call(Rig(tmp_path, nursery, [], agent=Agent(instructions="Be brief.", tools=[look_up])))
+        async with writing(WRITE_EVERY_S) as journals, trio.open_nursery() as nursery:
+            await live_a_call(Rig(tmp_path, nursery, [], journals, agent=Agent(instructions="Be brief.", tools=[look_up])))
     log_all_else()
     log = logged.getvalue()
     journal = written(tmp_path)

@@ -35,8 +35,10 @@ from trio_voice.plan import call_plan
 from trio_voice.server.answering import Answering
 from trio_voice.server.directory import CallDirectory
 from trio_voice.server.front_door import open_listeners, serve
+from trio_voice.storage.journal_file import WRITE_EVERY_S
 from trio_voice.storage.journal_reader import JournalReader
 from trio_voice.storage.replay import Verdict, replay
+from trio_voice.storage.writing import Writing
 
 FOLDER = Path(__file__).resolve().parents[1] / "recorded"
 VERSION = "recorded"
@@ -202,10 +204,12 @@ async def record(name: str, sentences: tuple[Speech, Speech], target: Path) -> N
         await trio.Path(script).write_text(SCRIPT, "utf-8")
         model = Model(script, free_port(), recording.switches)
         plan = call_plan(Settings(call=recording.settings), model.url, VERSION)
-        answering = Answering(evolve(plan, keep_audio=recording.keep_audio), CallDirectory(), Path(folder))
+        journals = Writing(WRITE_EVERY_S)
+        answering = Answering(evolve(plan, keep_audio=recording.keep_audio), CallDirectory(), Path(folder), journals)
         try:
             await model.start()
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(journals.run)
                 listeners = await open_listeners("127.0.0.1", 0)
                 port = listeners[0].socket.getsockname()[1]
                 nursery.start_soon(partial(serve, listeners, media=answering, app=_no_pages, draining=trio.Event()))

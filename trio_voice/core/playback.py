@@ -24,7 +24,6 @@ to stop it.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 from attrs import define, field, frozen
@@ -122,8 +121,8 @@ class Playback:
     _marked: int = field(default=0, init=False)
     _items: list[_Item] = field(factory=list, init=False)
     _runs: list[_Run] = field(factory=list, init=False)
-    _pieces: deque[_Piece] = field(factory=deque, init=False)
-    _pending: deque[_Mark] = field(factory=deque, init=False)
+    _pieces: list[_Piece] = field(factory=list, init=False)
+    _pending: list[_Mark] = field(factory=list, init=False)
 
     # --- questions
 
@@ -212,7 +211,7 @@ class Playback:
         if mark is None:
             return False
         while self._pending and self._pending[0].at <= mark.at:
-            self._pending.popleft()
+            self._pending.pop(0)
         self._hear_until(mark.at, now)
         self._arm(now)
         return True
@@ -221,7 +220,7 @@ class Playback:
         """No echo comes, or none came: what should have been heard by now has been heard."""
         position = max(self._clock_position(now), self._pending[0].at if self._pending else 0)
         while self._pending and self._pending[0].at <= position:
-            self._pending.popleft()
+            self._pending.pop(0)
         self._confirm(position)
         self._arm(now)
 
@@ -263,7 +262,7 @@ class Playback:
     def resume(self, now: float) -> list[Command]:
         """Go on from where `hold` cut."""
         self.flow = Flow.PLAYING
-        kept, self._pieces = self._pieces, deque()
+        kept, self._pieces = self._pieces, []
         self._total = self._marked = self._confirmed
         out: list[Command] = []
         for piece in kept:
@@ -352,8 +351,12 @@ class Playback:
     def _forget_before(self, position: int) -> None:
         """Positions never go back within a generation: what is so far behind is neither resumed nor the echo's reference."""
         since = position - LEVEL_WINDOW_MS * self.bytes_per_ms
-        while self._pieces and self._pieces[0].end <= since:
-            self._pieces.popleft()
+        gone = 0
+        for piece in self._pieces:
+            if piece.end > since:
+                break
+            gone += 1
+        del self._pieces[:gone]
 
     def _new_generation(self) -> None:
         self._generation += 1

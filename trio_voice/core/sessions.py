@@ -17,8 +17,6 @@ has not taken into the conversation, and nothing twice.
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.core.commands import AppendAudio, CloseSession, Command, OpenSession
@@ -51,7 +49,7 @@ class Sessions:
     replaced: int = field(default=0, init=False)
     _last: int = field(default=0, init=False)
     _coming_setup: int = field(default=0, init=False)
-    _gap: deque[bytes] = field(factory=deque, init=False)
+    _gap: list[bytes] = field(factory=list, init=False)
     _gap_bytes: int = field(default=0, init=False)
 
     def open(self, now: float) -> list[Command]:
@@ -173,7 +171,7 @@ class Sessions:
         if self.standing.session is not None and self.standing.turn not in CALLER_HAS_THE_FLOOR:
             most_ms = min(most_ms, UNREPORTED_MS)
         while self._gap_bytes > most_ms * self.bytes_per_ms:
-            self._gap_bytes -= len(self._gap.popleft())
+            self._gap_bytes -= len(self._gap.pop(0))
 
     def _limit_the_gap(self, now: float) -> None:
         """From the moment when no session serves, however many attempts are made; a caller who has heard nothing waits less."""

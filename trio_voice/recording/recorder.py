@@ -6,10 +6,9 @@ silence stands in their place, so that what follows is where it belongs. The cal
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import structlog
 import trio
@@ -19,23 +18,15 @@ from trio_voice.core.commands import ClearPlayback, Command, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, Event, PlaybackMarked
 from trio_voice.recording.tape import SAMPLES_PER_S, Tape
 from trio_voice.recording.wav_file import WavFile
-from trio_voice.storage.threads import in_thread
+from trio_voice.storage.writing import Writing
 
 log = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 2.0
+WRITE_EVERY_S = 1.0
 BEHIND_S = 1.0
 """So far the file is behind the call: what is placed can still be moved, or cut."""
 LONGEST_WAIT_S = 60.0
 """So much of a call waits for the disk at most, in seconds: 1 MB."""
-LAST_WRITE_LIMIT_S = 5.0
-WRITERS_LIMIT = 4
-"""How many threads may write recordings at once."""
-
-
-def recording_writers() -> trio.CapacityLimiter:
-    """Make what the recordings of all calls share."""
-    return trio.CapacityLimiter(WRITERS_LIMIT)
 
 
 @frozen
@@ -49,19 +40,25 @@ class _Piece:
 
 @define(eq=False)
 class Recorder:
-    """The recording of one call. `on_event`, `on_command` and `end` are plain functions and never wait."""
+    """The recording of one call, in a block: all is on disk when it is left, if the disk takes it.
+
+    `on_event` and `on_command` are plain functions and never wait.
+    """
 
     path: Path
-    writers: trio.CapacityLimiter = field(factory=recording_writers)
+    writing: Writing
     lost_s: float = field(default=0.0, init=False)
     """So much of the call was left out."""
     _tape: Tape = field(factory=Tape, init=False)
     _now_s: float = field(default=0.0, init=False)
-    _waiting: deque[_Piece] = field(factory=deque, init=False)
+    _waiting: list[_Piece] = field(factory=list, init=False)
+    _leaving: list[_Piece] = field(factory=list, init=False)
+    """Those of them that are being written."""
+    _written: int = field(default=0, init=False)
+    """How many of these were."""
     _file: WavFile = field(init=False)
     _failure: str = field(default="", init=False)
-    _ending: trio.Event = field(factory=trio.Event, init=False)
-    _scope: trio.CancelScope = field(factory=lambda: trio.CancelScope(shield=True), init=False)
+    _is_over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._file = WavFile(self.path)
@@ -86,23 +83,19 @@ class Recorder:
         elif type(command) is ClearPlayback:
             self._tape.cleared(now)
 
-    def end(self) -> None:
-        """The call is over; what waits is still written, within a bound."""
-        if not self._ending.is_set():
-            self._ending.set()
-            self._scope.deadline = trio.current_time() + LAST_WRITE_LIMIT_S
+    async def __aenter__(self) -> Self:
+        """Begin to write, once a second."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.writing.begin(self)
+        return self
 
-    async def run(self) -> None:
-        """Write what is recorded, every two seconds, to the `end`, also when cancelled."""
-        with self._scope:
-            while not self._ending.is_set():
-                await self._write(self._now_s - BEHIND_S)
-                with trio.move_on_after(WRITE_EVERY_S):
-                    await self._ending.wait()
-            await self._write(self._now_s)
-            with suppress(OSError):  # there is no thread, and what that means was told
-                await in_thread(self._close, limiter=self.writers)
-        if self._scope.cancelled_caught or self._waiting:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what waits, within a bound, and close the file."""
+        self._is_over = True
+        in_time = await self.writing.finish(self)
+        if not in_time or self._waiting:
             left_s = round(sum(piece.samples for piece in self._waiting) / SAMPLES_PER_S, 3)
             log.error("the end of the recording is lost", path=str(self.path), lost_s=left_s, error=self._failure or "too slow")
         if self.lost_s:
@@ -116,21 +109,41 @@ class Recorder:
         self._waiting.append(_Piece(round((behind_s - before_s) * SAMPLES_PER_S)))
         self.lost_s += behind_s - before_s
 
-    async def _write(self, until_s: float) -> None:
+    # --- writing
+
+    def prepare(self) -> bool:
+        """Lay out all that waits, with what cannot be moved any more of the tape."""
+        until_s = self._now_s if self._is_over else self._now_s - BEHIND_S
         if until_s > self._tape.position_s:
             left, right = self._tape.take(until_s)
             self._waiting.append(_Piece(len(left), left, right))
             self._shed()
-        if self._waiting:
-            try:
-                written, failure = await in_thread(self._append, tuple(self._waiting), limiter=self.writers)
-            except OSError as error:  # there is no thread
-                written, failure = 0, error.strerror or str(error)
-            for _ in range(written):
-                self._waiting.popleft()
-            if failure != self._failure:
-                log.warning("writing the recording", path=str(self.path), error=failure or "none any more")
-            self._failure = failure
+        self._leaving, self._written = self._waiting.copy(), 0
+        return bool(self._leaving)
+
+    def write(self, *, last: bool) -> str:
+        """Write it in a thread, as far as that goes."""
+        try:
+            for piece in self._leaving:
+                if piece.left:
+                    self._file.append(piece.left, piece.right)
+                else:
+                    self._file.append_silence(piece.samples)
+                self._written += 1
+        except OSError as error:
+            return error.strerror or str(error)
+        finally:
+            if last:
+                self._file.close()
+        return ""
+
+    def settle(self, failure: str) -> None:
+        """What could not be written waits on."""
+        del self._waiting[: self._written]
+        self._leaving = []
+        if failure != self._failure:
+            log.warning("writing the recording", path=str(self.path), error=failure or "none any more")
+        self._failure = failure
 
     def _shed(self) -> None:
         """Keep no more than the bound: the oldest audio gives way to silence."""
@@ -142,37 +155,3 @@ class Recorder:
                 held -= piece.samples
                 self.lost_s += piece.samples / SAMPLES_PER_S
                 self._waiting[index] = _Piece(piece.samples)
-
-    # --- in the thread
-
-    def _append(self, pieces: tuple[_Piece, ...]) -> tuple[int, str]:
-        """Write pieces; returns how many pieces were written, and what went wrong."""
-        written = 0
-        try:
-            for piece in pieces:
-                if piece.left:
-                    self._file.append(piece.left, piece.right)
-                else:
-                    self._file.append_silence(piece.samples)
-                written += 1
-        except OSError as error:
-            return written, error.strerror or str(error)
-        return written, ""
-
-    def _close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            self._failure = error.strerror or str(error)
-
-
-@asynccontextmanager
-async def recording(path: Path, writers: trio.CapacityLimiter | None = None) -> AsyncIterator[Recorder]:
-    """Record for the length of a block; all is on disk when the block is left, if the disk takes it."""
-    recorder = Recorder(path, writers or recording_writers())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(recorder.run)
-        try:
-            yield recorder
-        finally:
-            recorder.end()

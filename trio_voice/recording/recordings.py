@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
 import trio
 from attrs import define, field
 
-from trio_voice.recording.recorder import Recorder, recording, recording_writers
+from trio_voice.recording.recorder import WRITE_EVERY_S, Recorder
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.threads import in_thread
+from trio_voice.storage.writing import Writing
 
 log = structlog.get_logger(__name__)
 
@@ -31,20 +32,20 @@ class Recordings:
 
     settings: RecordingSettings
     folder: Path
-    _writers: trio.CapacityLimiter = field(factory=recording_writers, init=False)
+    writing: Writing = field(factory=lambda: Writing(WRITE_EVERY_S), init=False)
 
-    def attend(self, live: LiveCall) -> AbstractAsyncContextManager[Recorder]:
+    def attend(self, live: LiveCall) -> Recorder:
         """Record the call that lives in the block."""
         path = self.settings.path_of(
             call_id=live.call_id, call_sid=live.call_sid, dialect=live.dialect, started_at=live.started_at
         )
-        return recording(self.folder / path, self._writers)
+        return Recorder(self.folder / path, self.writing)
 
     async def tidy(self) -> None:
         """Remove old recordings, now and every hour, until cancelled."""
         while True:
             try:
-                removed = await in_thread(self.remove_old, time.time(), limiter=self._writers)
+                removed = await in_thread(self.remove_old, time.time(), limiter=self.writing.writers)
             except OSError as error:  # there is no thread, or a folder cannot be read
                 log.warning("old recordings cannot be looked for", error=error.strerror or str(error))
             else:
@@ -100,6 +101,7 @@ async def recordings_in(folder: Path, settings: RecordingSettings) -> AsyncItera
     """Record calls for the time of the block, and keep the folder tidy."""
     recordings = Recordings(settings, folder)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(recordings.writing.run)
         if settings.keep_days:
             nursery.start_soon(recordings.tidy)
         yield recordings

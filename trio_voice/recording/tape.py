@@ -14,8 +14,6 @@ they were at the telephone. A clear cuts what was not heard.
 
 from __future__ import annotations
 
-from collections import deque
-
 from attrs import define, field
 
 from trio_voice.audio.g711 import ULAW_SILENCE, pcm16_to_ulaw
@@ -36,11 +34,17 @@ _SILENCE = bytes([ULAW_SILENCE])
 
 @define(eq=False)
 class _Stretch:
-    """Audio that is heard without a gap. The first `taken` samples were read off, and are not kept."""
+    """Audio that is heard without a gap. The first `taken` samples were read off, and are not kept.
+
+    It is kept in the pieces in which it came: one buffer that grows at its end and is read off at its front takes twice what is
+    in it, and leaves holes that fit nothing else.
+    """
 
     start: int
-    audio: bytearray = field(factory=bytearray)
     taken: int = 0
+    length: int = 0
+    """Of what is kept."""
+    _pieces: list[bytes] = field(factory=list, init=False)
 
     @property
     def head(self) -> int:
@@ -49,14 +53,43 @@ class _Stretch:
 
     @property
     def end(self) -> int:
-        return self.head + len(self.audio)
+        return self.head + self.length
+
+    def add(self, audio: bytes) -> None:
+        """Have more of it."""
+        self._pieces.append(audio)
+        self.length += len(audio)
+
+    def take(self, most: int) -> bytes:
+        """Read off the first samples."""
+        count, size = 0, 0
+        while count < len(self._pieces) and size + len(self._pieces[count]) <= most:
+            size += len(self._pieces[count])
+            count += 1
+        parts = self._pieces[:count]
+        del self._pieces[:count]
+        if size < most and self._pieces:
+            parts.append(self._pieces[0][: most - size])
+            self._pieces[0] = self._pieces[0][most - size :]
+            size = most
+        self.taken += size
+        self.length -= size
+        return b"".join(parts)
+
+    def keep(self, most: int) -> None:
+        """Forget what is behind the first samples."""
+        while self.length > most:
+            last = self._pieces.pop()
+            self.length -= len(last)
+            if self.length < most:
+                self.add(last[: most - self.length])
 
 
 @define(eq=False)
 class _Side:
     """One side: stretches in order, which do not overlap."""
 
-    stretches: deque[_Stretch] = field(factory=deque)
+    stretches: list[_Stretch] = field(factory=list)
     position: int = 0
     """So far it was read off."""
 
@@ -66,7 +99,7 @@ class _Side:
 
     @property
     def held(self) -> int:
-        return sum(len(stretch.audio) for stretch in self.stretches)
+        return sum(stretch.length for stretch in self.stretches)
 
     def take(self, until: int) -> bytes:
         """Read off what is before `until`, silence where nothing is."""
@@ -74,14 +107,12 @@ class _Side:
         for stretch in self.stretches:
             if stretch.head >= until:
                 break
-            if stretch.audio:
-                piece = bytes(stretch.audio[: until - stretch.head])
-                parts += [_SILENCE * (stretch.head - self.position), piece]
-                self.position = stretch.head + len(piece)
-                stretch.taken += len(piece)
-                del stretch.audio[: len(piece)]
-        while len(self.stretches) > 1 and not self.stretches[0].audio:
-            self.stretches.popleft()
+            if stretch.length:
+                parts.append(_SILENCE * (stretch.head - self.position))
+                parts.append(stretch.take(until - stretch.head))
+                self.position = stretch.head
+        while len(self.stretches) > 1 and not self.stretches[0].length:
+            self.stretches.pop(0)
         parts.append(_SILENCE * (until - self.position))
         self.position = until
         return b"".join(parts)
@@ -137,20 +168,20 @@ class Tape:
             ahead -= side.move_back(ahead)
         is_quiet = ahead > CATCH_UP_S * SAMPLES_PER_S and not audio.translate(None, _QUIET)
         if not is_quiet and ahead <= FARTHEST_AHEAD_S * SAMPLES_PER_S:
-            side.stretches[-1].audio += audio
+            side.stretches[-1].add(audio)
 
     def played(self, audio: bytes, now_s: float) -> None:
         """Audio left for the caller."""
         side, now = self._heard, round(now_s * SAMPLES_PER_S)
         if not side.stretches or side.end < now:
             side.stretches.append(_Stretch(max(now, side.position)))
-        side.stretches[-1].audio += audio
+        side.stretches[-1].add(audio)
 
     def mark_sent(self, name: str) -> None:
         """A mark stands behind what was played last."""
         if self._heard.stretches and len(self._marks) < MOST_MARKS:
             run = self._heard.stretches[-1]
-            self._marks[name] = (run, run.taken + len(run.audio))
+            self._marks[name] = (run, run.taken + run.length)
 
     def mark_echoed(self, name: str, now_s: float) -> None:
         """What is before this mark was heard by now, and not earlier."""
@@ -167,6 +198,6 @@ class Tape:
         now, runs = round(now_s * SAMPLES_PER_S), self._heard.stretches
         self._marks.clear()
         for run in runs:
-            del run.audio[max(0, now - run.head) :]
-        while runs and not runs[-1].audio:
+            run.keep(max(0, now - run.head))
+        while runs and not runs[-1].length:
             runs.pop()

@@ -26,7 +26,8 @@ from trio_voice.server.message_socket import POLICY_VIOLATION, MessageSocket, So
 from trio_voice.server.oddities import Oddities
 from trio_voice.server.pace import Pace
 from trio_voice.server.tokens import Ticket
-from trio_voice.storage.journal_file import JournalFile, journal_file, journal_writers
+from trio_voice.storage.journal_file import JournalFile
+from trio_voice.storage.writing import Writing
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ class Answering:
     plan: CallPlan
     directory: CallDirectory
     calls_folder: Path
+    journals: Writing
+    """Writes the journals; it runs beside this."""
     admission: Admission = field(factory=Admission)
     hang_up: HangUp | None = None
     """Ends a call at its carrier after we have ended it; None: closing its stream is all that is done."""
@@ -60,7 +63,6 @@ class Answering:
     """Who is there in every call; they leave in the reverse order."""
     goes_on_elsewhere: Container[str] = frozenset()
     """The carrier's ids of calls that it takes over when we have ended our part: they are not ended there."""
-    _journals: trio.CapacityLimiter = field(factory=journal_writers, init=False)
     _departures: Pace = field(factory=Pace, init=False)
     """Of those who leave before their stream has started: nothing keeps a thousand from doing so in the same moment."""
 
@@ -141,7 +143,7 @@ class Answering:
             stack.enter_context(self.directory.registered(live))
             present = [await stack.enter_async_context(witness(live)) for witness in self.witnesses]
             listeners = [each for each in present if each is not None]
-            async with journal_file(folder / "call.jsonl", self._journals) as journal:
+            async with JournalFile(folder / "call.jsonl", self.journals) as journal:
                 runner = CallRunner(
                     self.plan, dialect, socket, started, call_id, _Recorder(journal, live, self.redact), oddities, listeners
                 )

@@ -15,7 +15,6 @@ If the state machine fails again, the call is closed hard. No other call notices
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -94,7 +93,7 @@ class CallRunner:
     _setups: CallSetups = field(init=False)
     _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _alarm_at: float = field(default=math.inf, init=False)
-    _events: deque[Event] = field(factory=deque, init=False)
+    _events: list[Event] = field(factory=list, init=False)
     _working: bool = field(default=False, init=False)
     _failures: int = field(default=0, init=False)
 
@@ -213,7 +212,7 @@ class CallRunner:
             if deadline is not None and self._origin + deadline <= time and not (events and type(events[0]) is FatalErrorRaised):
                 self._deadline_passed(self._clock(time, deadline))
             elif events:
-                self._tell(events.popleft(), self._clock(time))
+                self._tell(events.pop(0), self._clock(time))
             else:
                 return deadline
         raise LocalProtocolError("the deadlines of the call do not come to rest")

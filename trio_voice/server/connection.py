@@ -10,7 +10,6 @@ many messages of it are given out, or sent. With an `Allowance`, it is not read 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -58,8 +57,9 @@ class Connection(MessageSocket):
     _state: _State = field(default=_State.OPEN, init=False)
     _closed_with: SocketClosed = field(factory=lambda: SocketClosed(ABNORMAL_CLOSURE), init=False)
     """How it ended, once it is no longer open."""
-    _messages: deque[str | bytes] = field(factory=deque, init=False)
-    """Decoded and not yet given out."""
+    _messages: list[str | bytes] = field(factory=list, init=False)
+    """Decoded and not yet given out. It is short, and an empty deque would weigh ten times an empty list: so are all queues here
+    that nearly always are empty."""
     _demands: list[Received] = field(factory=list, init=False)
     """Decoded, and to be responded to by the task that receives."""
     _given: int = field(default=0, init=False)
@@ -88,7 +88,7 @@ class Connection(MessageSocket):
             if self._messages:
                 self._given += 1
                 if self._given <= MESSAGES_AT_ONCE:
-                    return self._messages.popleft()
+                    return self._messages.pop(0)
                 self._given = 0
                 await trio.lowlevel.checkpoint()
             elif self._state is _State.OPEN:
@@ -144,7 +144,7 @@ class Connection(MessageSocket):
             else:
                 self._hear(data)
         for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
-            take(messages.popleft())
+            take(messages.pop(0))
         if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
             return END
         return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE

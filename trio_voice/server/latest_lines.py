@@ -7,7 +7,6 @@ would be most of what a call weighs.
 from __future__ import annotations
 
 import zlib
-from collections import deque
 
 from attrs import define, field, frozen
 
@@ -37,7 +36,7 @@ class LatestLines:
     most_characters: int
     count: int = field(default=0, init=False)
     """How many lines there were, those that are kept no more included."""
-    _blocks: deque[_Block] = field(factory=deque, init=False)
+    _blocks: list[_Block] = field(factory=list, init=False)
     _open: list[str] = field(factory=list, init=False)
     _open_characters: int = field(default=0, init=False)
     _characters: int = field(default=0, init=False)
@@ -54,7 +53,7 @@ class LatestLines:
         if len(self._open) == BLOCK_LINES or self._open_characters > BLOCK_CHARACTERS:
             self._close_block()
         while self._blocks and (self._characters > self.most_characters or self._is_old(self._blocks[0])):
-            self._characters -= self._blocks.popleft().characters
+            self._characters -= self._blocks.pop(0).characters
 
     def since(self, number: int) -> tuple[int, list[str]]:
         """The lines from this number on, and how many of them are lost, which are the first."""

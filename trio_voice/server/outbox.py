@@ -11,7 +11,6 @@ for one message, is reported once, as an overrun, and the state machine decides 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
@@ -50,7 +49,7 @@ class Outbox:
     queued_bytes: int = field(default=0, init=False)
     """How much waits (of text: characters)."""
     _state: _State = field(default=_State.OPEN, init=False)
-    _queue: deque[_Message] = field(factory=deque, init=False)
+    _queue: list[_Message] = field(factory=list, init=False)
     _leaving: _Message | None = field(default=None, init=False)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     _close_with: tuple[int, str] = field(default=(NORMAL_CLOSURE, ""), init=False)
@@ -73,7 +72,7 @@ class Outbox:
         if self._state is _State.OPEN:
             self._drop_what_may_be_dropped()
             if not self._left_at_once(data, None):
-                self._queue.appendleft(_Message(data, droppable=False, event_id=None))
+                self._queue.insert(0, _Message(data, droppable=False, event_id=None))
                 self.queued_bytes += len(data)
                 self._waiting.unpark_all()
 
@@ -117,7 +116,7 @@ class Outbox:
         return True
 
     async def _send_next(self) -> None:
-        self._leaving = message = self._queue.popleft()
+        self._leaving = message = self._queue.pop(0)
         self.queued_bytes -= len(message.data)
         await self._within_the_limit(self.socket.send(message.data))
 
@@ -143,5 +142,5 @@ class Outbox:
                 self.on_unsent(message.event_id)
 
     def _drop_what_may_be_dropped(self) -> None:
-        self._queue = deque(message for message in self._queue if not message.droppable)
+        self._queue = [message for message in self._queue if not message.droppable]
         self.queued_bytes = sum(len(message.data) for message in self._queue)

@@ -9,17 +9,17 @@ A journal holds what was said: its folder and its file are this user's alone.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import structlog
 import trio
 from attrs import define, field
 
-from trio_voice.storage.slots import end_of_slot
-from trio_voice.storage.threads import in_thread
+from trio_voice.storage.writing import Writing
 
 log = structlog.get_logger(__name__)
 
@@ -29,22 +29,17 @@ LIMIT_CHARACTERS = 512 * 1024
 LAST_LINE_CHARACTERS = 4096
 """A line that is left out is remembered up to this length, in case that it is the last."""
 LOSS_LOG_EVERY_S = 10.0
-LAST_WRITE_LIMIT_S = 5.0
-WRITERS_LIMIT = 4
-"""How many threads may write journals at once: a disk that hangs must not use up the threads that resolve host names."""
-
-
-def journal_writers() -> trio.CapacityLimiter:
-    """Make what the journals of all calls share."""
-    return trio.CapacityLimiter(WRITERS_LIMIT)
 
 
 @define(eq=False)
 class JournalFile:
-    """Lines on their way to a file. `put` and `end` are plain functions and never wait."""
+    """Lines on their way to a file, in a block: all that was put in it is on disk when it is left, if the disk takes it.
+
+    `put` is a plain function and never waits.
+    """
 
     path: Path
-    writers: trio.CapacityLimiter = field(factory=journal_writers)
+    writing: Writing
     lost: int = field(default=0, init=False)
     """How many lines were left out since one was last taken."""
     _last_lost: str = field(default="", init=False)
@@ -52,12 +47,12 @@ class JournalFile:
     """How many lines were left out since a log line last said so."""
     _told_at: float = field(default=float("-inf"), init=False)
     _lines: list[str] = field(factory=list, init=False)
+    _leaving: list[str] = field(factory=list, init=False)
+    """Those that are being written."""
     _characters: int = field(default=0, init=False)
     _file: FileIO | None = field(default=None, init=False)
     _size: int = field(default=0, init=False)
     _failure: str = field(default="", init=False)
-    _ending: trio.Event = field(factory=trio.Event, init=False)
-    _scope: trio.CancelScope = field(factory=lambda: trio.CancelScope(shield=True), init=False)
 
     def put(self, line: str) -> None:
         """Take one line, or several, without the last newline."""
@@ -71,23 +66,19 @@ class JournalFile:
             self._lines.append(line)
             self._characters += len(line)
 
-    def end(self) -> None:
-        """Take no more lines; what waits is still written, within a bound."""
-        self._ending.set()
-        self._scope.deadline = trio.current_time() + LAST_WRITE_LIMIT_S
+    async def __aenter__(self) -> Self:
+        """Begin to write, once a second."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.writing.begin(self)
+        return self
 
-    async def run(self) -> None:
-        """Write what is put, once a second, to the `end`, also when cancelled: the end of a call is the best of its journal."""
-        with self._scope:
-            while not self._ending.is_set():
-                if self._lines:
-                    await self._write(self._append)
-                with trio.move_on_at(end_of_slot(trio.current_time() + WRITE_EVERY_S)):
-                    await self._ending.wait()
-            self._note_what_was_lost(self._last_lost)
-            self._tell_of_losses()
-            await self._write(self._finish)
-        if self._scope.cancelled_caught:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what waits, within a bound, and close the file."""
+        self._note_what_was_lost(self._last_lost)
+        self._tell_of_losses()
+        if not await self.writing.finish(self):
             log.error("the disk did not take the end of the journal in time", path=str(self.path))
         elif self._lines:
             log.error("the end of the journal is lost", path=str(self.path), lines=len(self._lines), error=self._failure)
@@ -116,14 +107,22 @@ class JournalFile:
 
     # --- writing
 
-    async def _write(self, write: Callable[[bytes], str]) -> None:
-        """Have all that waits written. The thread is abandoned at the end's bound: nothing can interrupt it in the disk."""
-        lines, self._lines = self._lines, []
-        data = "".join(f"{line}\n" for line in lines).encode()
-        try:
-            failure = await in_thread(write, data, limiter=self.writers)
-        except OSError as error:  # there is no thread
-            failure = error.strerror or str(error)
+    def prepare(self) -> bool:
+        """Lay out all lines that wait."""
+        self._leaving, self._lines = self._lines, []
+        return bool(self._leaving)
+
+    def write(self, *, last: bool) -> str:
+        """Write them in a thread: all or nothing."""
+        failure = self._append("".join(f"{line}\n" for line in self._leaving).encode())
+        if last and self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        return failure
+
+    def settle(self, failure: str) -> None:
+        """What could not be written waits again, before what has come meanwhile."""
+        lines, self._leaving = self._leaving, []
         if failure:
             self._lines = lines + self._lines
         else:
@@ -133,7 +132,7 @@ class JournalFile:
         self._failure = failure
 
     def _append(self, data: bytes) -> str:
-        """Write all or nothing, in a thread; returns what went wrong."""
+        """Write all or nothing; returns what went wrong."""
         try:
             if self._file is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,22 +148,3 @@ class JournalFile:
             return error.strerror or str(error)
         self._size += len(data)
         return ""
-
-    def _finish(self, data: bytes) -> str:
-        failure = self._append(data)
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-        return failure
-
-
-@asynccontextmanager
-async def journal_file(path: Path, writers: trio.CapacityLimiter | None = None) -> AsyncIterator[JournalFile]:
-    """Open a journal for the length of a block; all that was put is on disk when the block is left, if the disk takes it."""
-    journal = JournalFile(path, writers or journal_writers())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(journal.run)
-        try:
-            yield journal
-        finally:
-            journal.end()

@@ -6,7 +6,6 @@ audio comes faster than it is played, so each piece is put where it will be hear
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -59,7 +58,7 @@ class Meter:
     _caller_dbfs: float | None = field(default=None, init=False)
     _caller_at_s: float = field(default=0.0, init=False)
     _model_dbfs: float | None = field(default=None, init=False)
-    _pieces: deque[_Piece] = field(factory=deque, init=False)
+    _pieces: list[_Piece] = field(factory=list, init=False)
 
     def take(self, line: str) -> None:
         """Take a line; one that cannot be read is passed over."""
@@ -82,7 +81,7 @@ class Meter:
     def levels(self, now_s: float) -> Levels:
         """How loud both are at `now_s`, in seconds since the call began."""
         while self._pieces and self._pieces[0].end_s <= now_s:
-            self._pieces.popleft()
+            self._pieces.pop(0)
         hears = self._pieces and self._pieces[0].begin_s <= now_s
         is_fresh = now_s <= self._caller_at_s + CALLER_HOLDS_S
         return Levels(self._caller_dbfs if is_fresh else None, self._pieces[0].level_dbfs if hears else None)
