@@ -89,7 +89,8 @@ class CallRunner:
     _leg: CallerLeg = field(init=False)
     _sessions: dict[int, ModelSession] = field(factory=dict, init=False)
     _nursery: trio.Nursery = field(init=False)
-    _tools: ToolRunner = field(init=False)
+    _tools: ToolRunner | None = field(default=None, init=False)
+    """None: nobody has asked for one yet."""
     _setups: CallSetups = field(init=False)
     _alarm: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _alarm_at: float = field(default=math.inf, init=False)
@@ -131,23 +132,27 @@ class CallRunner:
         """Live the call to its end, with the caller's socket closed; `end_reason` tells why. It raises only what cancels it."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._tools = self._make_tools()
                 self._start("caller's writer", self._leg.write)
-                self._start("alarm", self._ring)
                 self._start("caller's reader", self._leg.read)
                 self.feed(CallStarted(self.started.call_sid))
+                await self._guarded("alarm", self._ring)
         finally:
             for watcher in self._watchers:
                 watcher.on_end(self._clock(trio.current_time()), self.end_reason or "")
 
     def hand_off(self, agent: Agent) -> None:
         """Let another agent go on with the call, as a tool of the call's own agent could."""
-        self._tools.context.hand_off(agent)
+        self._runner_of_tools().context.hand_off(agent)
 
     @property
     def queued_bytes(self) -> int:
         """How much waits to be read by the caller's carrier."""
         return self._leg.queued_bytes
+
+    def _runner_of_tools(self) -> ToolRunner:
+        if self._tools is None:
+            self._tools = self._make_tools()
+        return self._tools
 
     def _make_tools(self) -> ToolRunner:
         return tools_of_call(
@@ -330,10 +335,12 @@ class CallRunner:
                 self.feed(SendFailed(command.session, event_id))
 
     def _run_tool(self, command: c.RunTool) -> None:
-        self._tools.run(self._setups.toolbox(command.session), command.tool_call_id, command.name, command.arguments)
+        toolbox = self._setups.toolbox(command.session)
+        self._runner_of_tools().run(toolbox, command.tool_call_id, command.name, command.arguments)
 
     def _interrupt_tools(self, command: c.InterruptTools) -> None:
-        self._tools.barge_in()
+        if self._tools is not None:
+            self._tools.barge_in()
 
     def _close(self, command: c.Close) -> None:
         self._over(command.reason)

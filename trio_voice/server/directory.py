@@ -6,6 +6,7 @@ kept in one ring; each reader has its own place in it, and one who falls behind 
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,7 +78,8 @@ class LiveCall:
     """The call lives in it: cancelled, it ends at once, with its sockets closed and its journal complete."""
     handle: Handle | None = field(default=None, init=False)
     """None until the call's state machine lives."""
-    _header: str | None = field(default=None, init=False)
+    _header: bytes | None = field(default=None, init=False)
+    """Compressed: all settings are in it, and it waits for readers who may never come."""
     _lines: LatestLines = field(factory=lambda: LatestLines(FEED_LINES, FEED_CHARACTERS), init=False)
     """All but the header."""
     _over: bool = field(default=False, init=False)
@@ -122,7 +124,7 @@ class LiveCall:
     def publish(self, line: str) -> None:
         """Give a journal line to all readers. It never waits; leave out the lines of single audio frames."""
         if self._header is None:
-            self._header = line
+            self._header = zlib.compress(line.encode())
         else:
             self._lines.append(line)
         if self._waiting:
@@ -162,7 +164,7 @@ class LiveCall:
                 return []
             await self._waiting.park()
         if place == 0:
-            return [self._header]
+            return [zlib.decompress(self._header).decode()]
         lost, lines = self._lines.since(place - 1)
         return [LinesLost(lost), *lines] if lost else list(lines)
 

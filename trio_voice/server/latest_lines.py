@@ -10,7 +10,7 @@ import zlib
 
 from attrs import define, field, frozen
 
-BLOCK_LINES = 50
+BLOCK_LINES = 20
 BLOCK_CHARACTERS = 16 * 1024
 """A block is compressed when it has so many lines, or would be longer; a line that is longer is a block of its own."""
 _FASTEST = 1

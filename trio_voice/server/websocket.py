@@ -14,13 +14,15 @@ One task sends and one receives; anybody may close. A `send` that is cancelled h
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 
 import trio
 from attrs import define, field
 
+from trio_voice.errors import LocalProtocolError
 from trio_voice.server.allowance import Allowance
 from trio_voice.server.connection import CLOSE_LIMIT_S, Connection
 from trio_voice.server.dial import ConnectFailed, Target, dial
@@ -59,7 +61,8 @@ class Upgrade:
     """A client's wish for a WebSocket; it is answered once, by `accept` or `reject`."""
 
     _request: UpgradeRequest
-    _handshake: ServerHandshake
+    _handshake: ServerHandshake | None
+    """None: it is over."""
     _wire: Wire
     _max_message_bytes: int
     remote: str
@@ -89,20 +92,27 @@ class Upgrade:
 
         Raises SocketClosed when the client has gone.
         """
+        handshake, self._handshake = self._of_the_handshake(), None
         self.status = 101
         try:
-            await self._wire.send(self._handshake.accept(subprotocol))
+            await self._wire.send(handshake.accept(subprotocol))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise SocketClosed(ABNORMAL_CLOSURE, "the client left during the handshake") from None
-        self._wire.unread(self._handshake.trailing)
+        self._wire.unread(handshake.trailing)
         decoder = FrameDecoder(masked=True, limit_bytes=self._max_message_bytes, at_once=FRAMES_AT_ONCE)
         self.socket = Connection(self._wire, decoder, FrameEncoder(masked=False), self.remote, self._allowance)
         return self.socket
 
     async def reject(self, status: int, text: str) -> None:
         """Refuse with an HTTP status and a text for people."""
+        handshake = self._of_the_handshake()
         self.status = status
-        await _send_last_words(self._wire, self._handshake.reject(status, text))
+        await _send_last_words(self._wire, handshake.reject(status, text))
+
+    def _of_the_handshake(self) -> ServerHandshake:
+        if self._handshake is None:
+            raise LocalProtocolError("an upgrade is answered once")
+        return self._handshake
 
 
 @asynccontextmanager
@@ -128,6 +138,7 @@ async def answer_websocket(
         if request is None:
             raise ConnectFailed(f"no WebSocket handshake within {handshake_timeout_s:g} s")
         upgrade = Upgrade(request, handshake, wire, max_message_bytes, remote, allowance)
+        del handshake  # it weighs more than the connection that it opens
         try:
             yield upgrade
         finally:
@@ -185,8 +196,8 @@ async def open_websocket(
         wire = await dial(target, ssl_context)
     if wire is None:
         raise ConnectFailed(f"cannot connect to {target}: no answer within {connect_timeout_s:g} s")
-    handshake = ClientHandshake(target.authority, target.resource, headers or {})
     left_s = max(0.0, deadline - trio.current_time())
+    handshake = partial(ClientHandshake, target.authority, target.resource, headers or {})
     async with _client(wire, handshake, str(target), max_message_bytes, left_s) as socket:
         yield socket
 
@@ -206,19 +217,19 @@ async def client_websocket(
 
     Raises ConnectFailed; `name` stands for the peer in its sentence.
     """
-    handshake = ClientHandshake(host, path, headers or {})
+    handshake = partial(ClientHandshake, host, path, headers or {})
     async with _client(wire_of(stream), handshake, name or host, max_message_bytes, handshake_timeout_s) as socket:
         yield socket
 
 
 @asynccontextmanager
 async def _client(
-    wire: Wire, handshake: ClientHandshake, peer: str, max_message_bytes: int, handshake_timeout_s: float
+    wire: Wire, handshake: Callable[[], ClientHandshake], peer: str, max_message_bytes: int, handshake_timeout_s: float
 ) -> AsyncIterator[MessageSocket]:
     try:
         opened = False
         with trio.move_on_after(handshake_timeout_s):
-            await _shake_hands(wire, handshake, peer)
+            await _shake_hands(wire, handshake(), peer)
             opened = True
         if not opened:
             raise ConnectFailed(f"cannot connect to {peer}: no answer to the WebSocket handshake in time")
