@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from tests.end_to_end.world import heard_of_the_cut_item_ms, named, sentence, world
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.audio.g711 import ULAW_SILENCE, ulaw_to_pcm16
-from trio_voice.audio.levels import active_level_dbfs
 from trio_voice.audio.resample import Downsampler24To8
 from trio_voice.phone.carrier import Happening
 from trio_voice.phone.scenario import AfterAgent, DuringAgent, HangUp, Say, Step

@@ -10,7 +10,7 @@ from subprocess import PIPE
 import pytest
 import trio
 
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
 from trio_voice.realtime_server.voice_process import WorkerLostError, voice_process
 

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
 
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.audio.g711 import pcm16_to_ulaw, ulaw_to_pcm16
-from trio_voice.audio.levels import active_level_dbfs
 from trio_voice.phone.speech import speech_folder
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan
 from trio_voice.realtime_server.hearing_silero import SileroModel

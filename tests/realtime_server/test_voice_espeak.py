@@ -14,7 +14,7 @@ import pytest
 
 import trio_voice.realtime_server
 from tests.realtime_server.engines import SENTENCE, brightness_hz, espeak, heard, pitch_hz
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.realtime_server.voice_names import VOICE_NAMES, EngineError, voice_profile
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.realtime_server.engines import SENTENCE, brightness_hz, flite, heard, pitch_hz
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.realtime_server.voice_flite import Flite
 from trio_voice.realtime_server.voice_names import VOICE_NAMES, voice_profile
 

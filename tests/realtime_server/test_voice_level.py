@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trio_voice.audio.levels import active_level_dbfs
+from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.realtime_server.voice_level import ACTIVE_LEVEL_DBFS, Leveller
 
 
