@@ -35,7 +35,7 @@ from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
 SENTENCE_S = 1.5
-LOUDER = 3.0
+LOUDER = 4.5
 """Callers who speak up: the echo guard lets them through at once, and what is measured is our speed, not its caution."""
 MATCH_LIMIT_S = 1.0
 """A clear that comes so long after speech was told is not its consequence."""
