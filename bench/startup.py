@@ -1,6 +1,6 @@
 """How soon the server answers, what it weighs when idle, and what the set-up of a call costs.
 
-    python -m bench.startup [--repeat 5] [--calls 100]
+    python -m bench.startup [--repeat 3] [--calls 20]
 
 - ready: from the start of the process to the first answer of /healthz, in seconds (the embedded model elsewhere);
 - idle: resident memory of the process then, in MB;
@@ -98,9 +98,9 @@ async def run(repeat: int, calls: int, console: Console) -> list[Result]:
 
 
 @click.command()
-@click.option("--repeat", type=int, default=5, show_default=True, help="Runs; the median counts.")
+@click.option("--repeat", type=int, default=3, show_default=True, help="Runs; the median counts.")
 @click.option(
-    "--calls", type=int, default=100, show_default=True, help="How many calls, one after the other, of half a second each."
+    "--calls", type=int, default=20, show_default=True, help="How many calls, one after the other, of half a second each."
 )
 def main(repeat: int, calls: int) -> None:
     """Measure, print a table, write bench/results/startup.json."""

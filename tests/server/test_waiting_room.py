@@ -5,27 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
 
+from tests.server.test_poller import both_ends
 from trio_voice.server.poller import SOCKETS_AT_ONCE, Want, polling
 from trio_voice.server.waiting_room import WOKEN_AT_ONCE, WaitingRoom, current_room, waiting_room
 from trio_voice.server.wire import wire_of
 
 LIMIT_S = 20.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
-
-
-@contextmanager
-def both_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    near, far = socket.socketpair()
-    with near, far:
-        near.setblocking(False)
-        yield near, far
 
 
 @asynccontextmanager
