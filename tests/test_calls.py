@@ -79,6 +79,8 @@ def test_lists_are_exported_whole() -> None:
     ("arguments", "says"),
     [
         (["CA9"], "there is no record of a call 'CA9'; trio-voice calls lists those that there are"),
+        (["CA\udcff"], "calls.db cannot be read: 'utf-8' codec can't encode character"),
+        (["--limit", "9" * 20], "calls.db cannot be read: Python int too large"),
         (["--csv", "--json"], "--csv lists calls, one a line"),
         (["--csv", "CA1"], "--csv lists calls, one a line"),
         (["--since", "yesterday"], "--since yesterday: must look like 90m, 24h, 7d, 2026-11-21, or 2026-11-21T09:30"),

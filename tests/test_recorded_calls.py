@@ -44,6 +44,12 @@ async def test_records_that_are_not_there_are_told_in_a_sentence(tmp_path: Path)
             await calls.listed(PastCallsQuery())
 
 
+async def test_no_call_has_a_name_that_the_database_does_not_take(tmp_path: Path) -> None:
+    Database(file_address(tmp_path / "calls.db")).put(record(1))
+    async with RecordedCalls.at(file_address(tmp_path / "calls.db")) as calls:
+        assert await calls.found("half a character: \ud83d") is None
+
+
 async def test_where_there_is_no_thread_reading_fails_in_a_sentence_and_the_end_is_quiet(tmp_path: Path) -> None:
     Database(file_address(tmp_path / "calls.db")).put(record(1))
     with no_threads():

@@ -14,7 +14,7 @@ from trio_voice.config import load_settings
 from trio_voice.errors import UserError
 from trio_voice.keeping import records_address
 from trio_voice.records.connection import Connection
-from trio_voice.records.database import Database, DatabaseFailedError
+from trio_voice.records.database import Database, DatabaseFailedError, RecordRefusedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
 from trio_voice.records.show import calls_csv, calls_json, calls_table, whole_call
 from trio_voice.settings_sources import Given
@@ -68,7 +68,7 @@ def calls(
         database.check()
         with database.reading() as connection:
             found = _list(connection, wanted, as_csv, as_json) if call is None else _one(connection, call, as_json)
-    except DatabaseFailedError as error:
+    except (DatabaseFailedError, RecordRefusedError) as error:
         raise UserError(f"the records in {database.address} cannot be read: {error}") from None
     finally:
         database.close()

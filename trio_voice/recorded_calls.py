@@ -12,7 +12,7 @@ from attrs import define, field
 from trio_voice.errors import UserError
 from trio_voice.records.address import Address
 from trio_voice.records.connection import Connection
-from trio_voice.records.database import Database, DatabaseFailedError
+from trio_voice.records.database import Database, DatabaseFailedError, RecordRefusedError
 from trio_voice.records.reading import Wanted, find_call, list_calls
 from trio_voice.storage.call_record import Outcome
 from trio_voice.storage.threads import in_thread, needing_a_thread
@@ -53,7 +53,10 @@ class RecordedCalls:
 
     async def found(self, name: str) -> Mapping[str, Any] | None:
         """One call by either id. Raises PastCallsFailedError."""
-        found = await self._read(lambda connection: find_call(connection, name))
+        try:
+            found = await self._read(lambda connection: find_call(connection, name))
+        except RecordRefusedError:  # no call can have such a name
+            return None
         if found is None:
             return None
         return {"call": found.call, "turns": found.turns, "tools": found.tools, "latencies": found.latencies}

@@ -186,6 +186,15 @@ def test_an_older_or_an_empty_schema_is_not_read(database: Database, monkeypatch
         database.check()
 
 
+def test_what_no_database_takes_is_refused(database: Database) -> None:
+    spoken, *others = record().turns
+    for turn in (evolve(spoken, text="half a character: \ud83d"), evolve(spoken, heard_ms=2**70)):
+        with pytest.raises(RecordRefusedError):
+            database.put(record(1, turns=(turn, *others)))
+    database.put(record(2))
+    assert counts(database) == [1, 2, 1, 4]
+
+
 # --- SQLite
 
 
@@ -251,10 +260,13 @@ def test_a_file_that_was_removed_from_its_folder_is_made_again(tmp_path: Path) -
     database = Database(file_address(tmp_path / "calls.db"))
     database.put(record(1))
     (tmp_path / "calls.db").unlink()
-    with pytest.raises(DatabaseFailedError, match="no such table: calls"):
-        database.put(record(2))
+    reader = Database(database.address, reads_only=True)
+    for use in (lambda: counts(reader), lambda: database.put(record(2))):
+        with pytest.raises(DatabaseFailedError, match="unable to open database file"):
+            use()
     database.put(record(2))
-    assert counts(database) == [1, 2, 1, 4]
+    assert counts(database) == counts(reader) == [1, 2, 1, 4]
+    assert (tmp_path / "calls.db").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, " * 100])
@@ -314,7 +326,7 @@ def test_a_database_that_is_not_there_is_told_without_the_password(server: postg
     assert "kept-secret" not in str(caught.value)
 
 
-def test_what_the_database_never_takes_is_refused(in_server: Database) -> None:
+def test_what_postgresql_never_takes_is_refused(in_server: Database) -> None:
     with pytest.raises(RecordRefusedError):
         in_server.put(record(1, end_reason="a zero byte: \0"))
     in_server.put(record(2))

@@ -19,6 +19,7 @@ TABLE = "CREATE TABLE moments (number INTEGER PRIMARY KEY, moment DATETIME)"
 
 @pytest.fixture
 def store(tmp_path: Path) -> SqliteStore:
+    (tmp_path / "calls.db").touch()
     found = SqliteStore(tmp_path / "calls.db")
     with found.connected() as connection:
         connection.run(TABLE)
@@ -59,6 +60,24 @@ def test_a_block_that_raises_leaves_nothing(store: SqliteStore, tmp_path: Path) 
     assert in_the_file(tmp_path) == []
     with store.connected() as connection:
         assert not connection.has_table("more")
+
+
+@pytest.mark.parametrize("reads_only", [False, True])
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, reads_only: bool) -> None:
+    store = SqliteStore(tmp_path / "calls.db", reads_only)
+    with pytest.raises(sqlite3.OperationalError, match=r"^unable to open database file$"), store.connected():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    path = tmp_path / "50% of?calls=all#1 \N{SNOWMAN}.db"
+    path.touch()
+    with SqliteStore(path).connected() as connection:
+        connection.run(TABLE)
+    with SqliteStore(path, reads_only=True).connected() as connection:
+        assert connection.has_table("moments")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_reader_sees_one_state_while_others_write(store: SqliteStore) -> None:

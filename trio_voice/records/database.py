@@ -33,7 +33,7 @@ class DatabaseFailedError(TrioVoiceError):
 
 
 class RecordRefusedError(TrioVoiceError):
-    """The database does not take this record, and never will."""
+    """The database does not take this record, or this question, and never will."""
 
 
 class NewerSchemaError(UserError):
@@ -106,7 +106,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read with a connection of one's own. Raises DatabaseFailedError."""
+        """Read with a connection of one's own. Raises DatabaseFailedError, RecordRefusedError."""
         with self._faults(), self._store.connected() as connection:
             yield connection
 

@@ -62,8 +62,8 @@ class PostgresqlStore:
 
     @property
     def refusals(self) -> tuple[type[Exception], ...]:
-        """A text with a zero byte, for instance."""
-        return (DataError,)
+        """A text with a zero byte, for instance, or one that is no Unicode, which does not come to the server."""
+        return (DataError, UnicodeEncodeError)
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:

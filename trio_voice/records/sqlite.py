@@ -66,7 +66,7 @@ class SqliteConnection:
 
 @define(eq=False)
 class SqliteStore:
-    """A file. It is not there before it is used the first time, unless somebody else makes it."""
+    """A file, which is there: SQLite would make it for everybody to read."""
 
     _path: Path
     _reads_only: bool = False
@@ -74,8 +74,8 @@ class SqliteStore:
 
     @property
     def refusals(self) -> tuple[type[Exception], ...]:
-        """Texts that are too long, above all."""
-        return (sqlite3.DataError,)
+        """Texts that are too long, or no Unicode, and whole numbers of more than 64 bits."""
+        return (sqlite3.DataError, UnicodeEncodeError, OverflowError)
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
@@ -85,7 +85,8 @@ class SqliteStore:
     @contextmanager
     def connected(self) -> Iterator[SqliteConnection]:
         """A transaction: ours, and not the driver's, whose own leave out what changes tables."""
-        with closing(sqlite3.connect(self._path, timeout=LOCK_LIMIT_S, isolation_level=None)) as connection:
+        address = f"{self._path.as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_LIMIT_S, isolation_level=None)) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             if not self._reads_only:
                 # The mode is the file's. Its change is not waited for by SQLite: who finds it locked leaves it to the other.

@@ -14,6 +14,7 @@ from trio_voice.records.migrating import configuration
 
 
 def test_a_migration_is_a_part_of_the_transaction_it_is_run_in(tmp_path: Path) -> None:
+    (tmp_path / "calls.db").touch()
     database = Database(file_address(tmp_path / "calls.db"))
     config = configuration()
 

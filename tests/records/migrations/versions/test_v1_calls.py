@@ -13,6 +13,7 @@ from trio_voice.records.migrating import configuration
 
 
 def test_it_makes_the_tables_and_takes_them_away(tmp_path: Path) -> None:
+    (tmp_path / "calls.db").touch()
     database = Database(file_address(tmp_path / "calls.db"))
     config = configuration()
     with database.reading() as own, own.for_migrations() as connection:
