@@ -106,6 +106,31 @@ async def test_a_file_is_written_by_one_thread_at_a_time_and_its_end_waits_for_i
     assert [what for _, what in file.done] == ["a", "b."]
 
 
+async def test_the_last_call_has_its_end_written_when_the_server_is_cancelled_before_a_thread_is_done() -> None:
+    released, hanging, ended = threading.Event(), threading.Event(), list[bool]()
+
+    def hold() -> None:
+        hanging.set()
+        released.wait(10)
+
+    async def end() -> None:
+        ended.append(await background.finish(file))
+
+    file, background = Notes(waiting=["a"], hold=hold), Writing(EVERY_S)
+    async with trio.open_nursery() as calls, trio.open_nursery() as server:
+        server.start_soon(background.run)
+        background.begin(file)
+        await trio.to_thread.run_sync(hanging.wait, 10)
+        file.waiting.append("b")
+        calls.start_soon(end)
+        await trio.testing.wait_all_tasks_blocked()
+        server.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            released.set()
+    assert ([what for _, what in file.done], ended) == (["a", "b."], [True])
+
+
 async def test_a_file_with_a_mistake_in_it_is_logged_and_the_others_are_written(autojump_clock: trio.testing.MockClock) -> None:
     broken, good = Broken(waiting=["a"]), Notes(waiting=["b"])
     with threads_at_once(), structlog.testing.capture_logs() as logs:

@@ -90,8 +90,9 @@ class Writing:
                         self._unhurried.add(scope)
                         nursery.start_soon(self._write_unhurriedly, files, scope)
             finally:
-                for scope in self._unhurried:  # of files that were given up, if there is no call any more
-                    scope.deadline = trio.current_time() + (LAST_WRITE_LIMIT_S if self._contexts else 0.0)
+                is_wanted = self._contexts or self._done  # else the files were given up, and there is no call any more
+                for scope in self._unhurried:
+                    scope.deadline = trio.current_time() + (LAST_WRITE_LIMIT_S if is_wanted else 0.0)
 
     def _arrange(self, files: Iterable[BackgroundFile], at: float) -> None:
         self._due.setdefault(end_of_slot(at), []).extend(files)
