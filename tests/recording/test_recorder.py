@@ -187,6 +187,21 @@ async def test_r37_a_disk_that_is_full_to_the_end_costs_the_recording_and_nothin
     ]
 
 
+async def test_r37_a_disk_that_says_only_at_the_close_that_it_is_full_is_told_in_a_line(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: wav_file.WavFile) -> None:
+        close(self)
+        raise OSError(28, "No space left on device")
+
+    close = wav_file.WavFile.close
+    monkeypatch.setattr(wav_file.WavFile, "close", fail)
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(tmp_path / "1.wav") as recorder:
+            await talk(recorder, 1.0)
+    assert told(logs) == [("warning", "writing the recording", "No space left on device", None)]
+
+
 async def test_r37_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
     mock_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ silence stands in their place, so that what follows is where it belongs. The cal
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -123,19 +124,17 @@ class Recorder:
 
     def write(self, *, last: bool) -> str:
         """Write it in a thread, as far as that goes."""
-        try:
-            for piece in self._leaving:
-                if piece.left:
-                    self._file.append(piece.left, piece.right)
-                else:
-                    self._file.append_silence(piece.samples)
-                self._written += 1
-        except OSError as error:
-            return error.strerror or str(error)
-        finally:
-            if last:
-                self._file.close()
-        return ""
+        failure = _failure_of(self._write_pieces)
+        at_its_close = _failure_of(self._file.close) if last else ""
+        return failure or at_its_close
+
+    def _write_pieces(self) -> None:
+        for piece in self._leaving:
+            if piece.left:
+                self._file.append(piece.left, piece.right)
+            else:
+                self._file.append_silence(piece.samples)
+            self._written += 1
 
     def settle(self, failure: str) -> None:
         """What could not be written waits on."""
@@ -155,3 +154,11 @@ class Recorder:
                 held -= piece.samples
                 self.lost_s += piece.samples / SAMPLES_PER_S
                 self._waiting[index] = _Piece(piece.samples)
+
+
+def _failure_of(work: Callable[[], None]) -> str:
+    try:
+        work()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
