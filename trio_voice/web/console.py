@@ -20,7 +20,7 @@ import trio
 from attrs import field, frozen
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from trio_voice.server.clients import is_local
@@ -33,6 +33,7 @@ from trio_voice.web.calls_api import CallsApi
 from trio_voice.web.console_feed import ConsoleFeed, WhyNot, levels_of
 from trio_voice.web.console_past import Elsewhere, PastCalls
 from trio_voice.web.event_stream import EventStream
+from trio_voice.web.file_answer import READERS_LIMIT, FileAnswer
 from trio_voice.web.headers import SECURITY_HEADERS
 from trio_voice.web.past_calls import MOST_CALLS, PastCallsFailedError, PastCallsQuery
 from trio_voice.web.past_calls import PastCalls as RecordedCalls
@@ -100,6 +101,8 @@ class Console:
     records: RecordedCalls | None
     elsewhere: CallsElsewhere | None = None
     """The calls of the other workers; None: there are none."""
+    readers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(READERS_LIMIT), init=False)
+    """Of recordings."""
 
     @classmethod
     def of(
@@ -242,11 +245,11 @@ class Console:
         await self._look_elsewhere()
         return json_answer(_found(await _read(self.past.look(request.path_params["call_id"]))))
 
-    async def recording(self, request: Request) -> Response:
+    async def recording(self, request: Request) -> FileAnswer:
         """The call's recording; a part of it, if asked for."""
         self.access.check(request)
         path = _found(await _read(self.past.recording(request.path_params["call_id"])))
-        return FileResponse(path, media_type="audio/wav", headers={"Cache-Control": "no-store"})
+        return FileAnswer(path, "audio/wav", self.readers)
 
     async def replay(self, request: Request) -> Response:
         """Live the call again, and tell whether the same came about."""

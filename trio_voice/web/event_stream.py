@@ -25,7 +25,7 @@ class EventStream:
         """Serve one request."""
         del scope
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_leave_with_the_reader, receive, nursery.cancel_scope)
+            nursery.start_soon(leave_with_the_reader, receive, nursery.cancel_scope)
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             async for piece in self.pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -33,7 +33,8 @@ class EventStream:
             nursery.cancel_scope.cancel()
 
 
-async def _leave_with_the_reader(receive: Receive, scope: trio.CancelScope) -> None:
+async def leave_with_the_reader(receive: Receive, scope: trio.CancelScope) -> None:
+    """Wait until whoever made a request has gone, and cancel what is done for it."""
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
