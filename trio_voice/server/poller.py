@@ -22,13 +22,15 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
 
 import outcome
 import trio
 from attrs import define, field
+
+from trio_voice.server.socket_waits import SocketWait, SocketWaits
 
 SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
@@ -56,14 +58,10 @@ MORE, TURN, END = Want
 
 
 @define(eq=False)
-class _Watch:
-    task: trio.lowlevel.Task
+class _Watch(SocketWait):
     readable: Callable[[], Want]
     in_context: Callable[[Callable[[], Want]], Want]
     """Runs a function in the task's context."""
-    epoll: select.epoll
-    """The set in which the socket is."""
-    patient: bool
 
 
 @define(eq=False)
@@ -89,7 +87,7 @@ class Poller:
     """The epoll sets and who watches what in them. `run` runs beside the tasks that `watch`."""
 
     _sets: _Sets = field(factory=_Sets, init=False)
-    _watches: dict[int, _Watch] = field(factory=dict, init=False)
+    _waits: SocketWaits[_Watch] = field(factory=SocketWaits, init=False)
     _patient: int = field(default=0, init=False)
     """How many of those can wait."""
     _again: list[int] = field(factory=list, init=False)
@@ -142,64 +140,34 @@ class Poller:
         trio.ClosedResourceError when the socket is released, or closed already, and trio.BusyResourceError when it is watched
         already.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         task = trio.lowlevel.current_task()
-        watch = _Watch(task, readable, task.context.run, self._sets.patient if patient else self._sets.prompt, patient)
-        before = self._watches.get(fileno)
-        try:
-            if before is not None:  # of a socket that had this number, and was closed by somebody who told nobody
-                before.epoll.register(fileno, select.EPOLLIN)
-                self._end(fileno, _closed())
-            watch.epoll.register(fileno, select.EPOLLIN)
-        except FileExistsError:
-            raise trio.BusyResourceError("another task watches this socket") from None
-        except (OSError, ValueError):  # the number of a closed socket is -1
-            raise trio.ClosedResourceError("this socket was closed") from None
-        self._watches[fileno] = watch
+        watch = _Watch(self._sets.patient if patient else self._sets.prompt, task, readable, task.context.run)
         self._patient += patient
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            if self._watches.get(fileno) is watch:
-                self._forget(fileno)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        try:
+            await self._waits.wait(fileno, watch)
+        finally:
+            self._patient -= patient
 
     def release(self, fileno: int) -> None:
         """End the watch over a socket, if there is one: whoever watches it gets trio.ClosedResourceError."""
-        self._end(fileno, _closed())
+        self._waits.release(fileno)
 
     def _serve(self, fileno: int) -> None:
-        watch = self._watches.get(fileno)
+        watches = self._waits.by_number
+        watch = watches.get(fileno)
         if watch is None:  # ended in this very pass
             return
         try:
             wanted = watch.in_context(watch.readable)
         except BaseException as error:
-            if self._watches.get(fileno) is watch:  # else it released its own socket
-                self._end(fileno, outcome.Error(error))
+            if watches.get(fileno) is watch:  # else it released its own socket
+                self._waits.end(fileno, outcome.Error(error))
             return
-        if wanted is not MORE and self._watches.get(fileno) is watch:
+        if wanted is not MORE and watches.get(fileno) is watch:
             if wanted is TURN:
                 self._again.append(fileno)
             else:
-                self._end(fileno, outcome.Value(None))
-
-    def _end(self, fileno: int, how: outcome.Outcome[None]) -> None:
-        watch = self._watches.get(fileno)
-        if watch is not None:
-            self._forget(fileno)
-            trio.lowlevel.reschedule(watch.task, how)
-
-    def _forget(self, fileno: int) -> None:
-        watch = self._watches.pop(fileno)
-        self._patient -= watch.patient
-        with suppress(OSError, ValueError):  # a socket that was closed is in no set any more, and the set may be closed too
-            watch.epoll.unregister(fileno)
-
-
-def _closed() -> outcome.Error:
-    return outcome.Error(trio.ClosedResourceError("this socket is being closed"))
+                self._waits.end(fileno, outcome.Value(None))
 
 
 _POLLER: ContextVar[Poller | None] = ContextVar("poller", default=None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import outcome
@@ -18,6 +18,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.server.pace import GAP_S
+from trio_voice.server.socket_waits import SocketWait, SocketWaits
 
 WOKEN_AT_ONCE = 4
 """More than one, so that they are not fewer than those who are let in meanwhile (see `pace`): each waits here several times."""
@@ -28,7 +29,7 @@ class WaitingRoom:
     """Wakes tasks whose sockets are readable, a few at a time. `run` runs beside them."""
 
     _epoll: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - no epoll, no error before it is used
-    _tasks: dict[int, trio.lowlevel.Task] = field(factory=dict, init=False)
+    _waits: SocketWaits[SocketWait] = field(factory=SocketWaits, init=False)
 
     async def run(self) -> None:
         """Wake whoever's socket has become readable, those first who became so first, until cancelled."""
@@ -36,7 +37,7 @@ class WaitingRoom:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for fileno, _ in self._epoll.poll(0, WOKEN_AT_ONCE):
-                    self._end(fileno, outcome.Value(None))
+                    self._waits.end(fileno, outcome.Value(None))
                 await trio.sleep(GAP_S)
         finally:
             self._epoll.close()
@@ -47,42 +48,11 @@ class WaitingRoom:
         Raises trio.ClosedResourceError when it is released, or closed already, and trio.BusyResourceError when another task waits
         for it.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        task = trio.lowlevel.current_task()
-        try:
-            self._epoll.register(fileno, select.EPOLLIN)
-        except FileExistsError:
-            raise trio.BusyResourceError("another task waits for this socket") from None
-        except (OSError, ValueError):  # the number of a closed socket is -1
-            raise trio.ClosedResourceError("this socket was closed") from None
-        before = self._tasks.get(fileno)
-        if before is not None:  # for a socket that had this number, and was closed by somebody who told nobody
-            trio.lowlevel.reschedule(before, _closed())
-        self._tasks[fileno] = task
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            if self._tasks.get(fileno) is task:
-                self._forget(fileno)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await self._waits.wait(fileno, SocketWait(self._epoll, trio.lowlevel.current_task()))
 
     def release(self, fileno: int) -> None:
         """End the wait for a socket, before it is closed, if there is one: whoever waits gets trio.ClosedResourceError."""
-        self._end(fileno, _closed())
-
-    def _end(self, fileno: int, how: outcome.Outcome[None]) -> None:
-        if fileno in self._tasks:
-            trio.lowlevel.reschedule(self._forget(fileno), how)
-
-    def _forget(self, fileno: int) -> trio.lowlevel.Task:
-        with suppress(OSError, ValueError):  # the set may be closed already
-            self._epoll.unregister(fileno)
-        return self._tasks.pop(fileno)
-
-
-def _closed() -> outcome.Error:
-    return outcome.Error(trio.ClosedResourceError("this socket is being closed"))
+        self._waits.release(fileno)
 
 
 _ROOM: ContextVar[WaitingRoom | None] = ContextVar("room", default=None)
