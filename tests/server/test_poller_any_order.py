@@ -160,7 +160,7 @@ async def live(steps: Sequence[Step], reactions: Sequence[Sequence[tuple[Step, S
             for near, far in zip(world.near, world.far, strict=True):
                 far.close()  # which would wake the poller for any socket that it still knows
                 near.setblocking(False)
-            assert poller._watches == {}
+            assert poller._waits.by_number == {}
             assert (poller._patient, poller._again) == (0, [])
             assert poller._sets.both.poll(0) == []
             assert len(background.child_tasks) == 1
