@@ -24,7 +24,7 @@ from trio_voice.banner import addresses, banner, call_command
 from trio_voice.config import EMBEDDED, Settings, load_settings
 from trio_voice.dialects.registry import MEDIA_PATH
 from trio_voice.entrance import log_redaction, server_certificate
-from trio_voice.keeping import keeping
+from trio_voice.keeping import Keeping, keeping
 from trio_voice.logs import set_up_logging
 from trio_voice.plan import model_in_words
 from trio_voice.run_file import make_calls_folder, run_file
@@ -156,22 +156,13 @@ async def run_server(
         AsyncExitStack() as stack,
         trio.open_nursery() as nursery,
     ):
-        elsewhere = settings.access.base_url or (order.model_url if order is not None else None)
-        own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
-        about = _about(settings, media_urls)
-        token = order.token if order is not None else the_token(settings)
         manager = ServiceManager() if order is not None else ServiceManager.found(os.environ)  # a worker's parent tells
         nursery.start_soon(manager.keep_alive)
-        ground = Ground(
-            settings=settings,
-            about=about,
-            base_url=elsewhere or await _embedded_model(nursery, settings, voice),
-            token=token,
-            media_base=media_urls[0].partition(MEDIA_PATH)[0],
-            siblings=None if order is None else Siblings(Path(order.sockets), order.number, token),
-            witnesses=kept.witnesses,
-            backlogs=kept.backlogs,
-        )
+        elsewhere = settings.access.base_url or (order.model_url if order is not None else None)
+        base_url = elsewhere or await _embedded_model(nursery, settings, voice)
+        own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
+        ground = _ground(settings, order, base_url, media_urls, kept)
+        about, token = ground.about, ground.token
         stack.enter_context(polling(nursery))
         stack.enter_context(waiting_room(nursery))
         server = await assemble(ground, directory, draining, nursery, stack)
@@ -190,6 +181,20 @@ async def run_server(
                 manager.ready(f"answers calls on {own_url}")
                 await until_told(signals, directory, draining, settings.server.drain_limit_s, say, manager.ending)
         nursery.cancel_scope.cancel()
+
+
+def _ground(settings: Settings, order: Order | None, base_url: str, media_urls: tuple[str, ...], kept: Keeping) -> Ground:
+    token = order.token if order is not None else the_token(settings)
+    return Ground(
+        settings=settings,
+        about=_about(settings, media_urls),
+        base_url=base_url,
+        token=token,
+        media_base=media_urls[0].partition(MEDIA_PATH)[0],
+        siblings=None if order is None else Siblings(Path(order.sockets), order.number, token),
+        witnesses=kept.witnesses,
+        backlogs=kept.backlogs,
+    )
 
 
 @asynccontextmanager
