@@ -44,6 +44,10 @@ class Measured:
         """Resident memory."""
         return sum(process.memory_info().rss for process in self._family())
 
+    def own_resident_bytes(self) -> int:
+        """Resident memory of the process alone, without its children."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
     async def line(self) -> str:
         """The next line of its output."""
         assert self.process.stdout is not None

@@ -71,6 +71,8 @@ def _startup(rows: Any) -> Iterator[Line]:
     for name, what, target in (
         ("ready_s", "ready after s", 1),
         ("idle_mb", "idle, MB", 60),
+        ("embedded_ready_s", "... with the embedded model, ready after s", 1),
+        ("embedded_idle_mb", "... and idle, MB", 60),
         ("setup_ms", "a call's set-up, CPU ms", 20),
     ):
         yield what, f"{median(row[name] for row in rows):.1f}", f"{target} wanted"

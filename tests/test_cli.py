@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import click
@@ -13,24 +14,36 @@ from tests.test_public_names import imported_with
 from trio_voice import cli
 from trio_voice.errors import ConfigError, UserError
 
+SERVE = "from trio_voice.cli import main\nmain.get_command(None, 'serve')"
+NOT_USED = {
+    "rich",
+    "pygments",
+    "httpx2",
+    "openai",
+    "numpy",
+    "sqlalchemy",
+    "alembic",
+    "matplotlib",
+    "boto3",
+    "opentelemetry",
+    "jinja2",
+    "trio_voice.phone.carrier",
+    "trio_voice.doctor",
+}
+
 
 def test_a_server_imports_only_what_it_uses() -> None:
-    names = imported_with("from trio_voice.cli import main\nmain.get_command(None, 'serve')")
+    names = imported_with(SERVE)
     assert {"structlog", "trio", "trio_voice.server.call_runner", "trio_voice.web.console"} <= names
-    not_used = {
-        "rich",
-        "pygments",
-        "httpx2",
-        "openai",
-        "numpy",
-        "sqlalchemy",
-        "alembic",
-        "matplotlib",
-        "boto3",
-        "opentelemetry",
-        "jinja2",
-    }
-    assert names & (not_used | {"trio_voice.realtime_server.server", "trio_voice.phone.carrier", "trio_voice.doctor"}) == set()
+    assert names & (NOT_USED | {"trio_voice.realtime_server.server"}) == set()
+
+
+def test_the_embedded_model_adds_its_own_modules_and_its_detector() -> None:
+    names = imported_with(f"{SERVE}\nimport trio_voice.embedded_model")
+    assert "trio_voice.realtime_server.session" in names
+    assert names & NOT_USED == set()
+    added = {name.partition(".")[0] for name in names - imported_with(SERVE)}
+    assert added - sys.stdlib_module_names == {"trio_voice", "webrtcvad", "_webrtcvad"}
 
 
 def test_other_commands_draw_with_rich() -> None:

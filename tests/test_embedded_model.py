@@ -13,7 +13,7 @@ from trio_voice import embedded_model as module
 from trio_voice.embedded_model import start_embedded_model
 from trio_voice.errors import UserError
 from trio_voice.realtime_server.server import ModelServerSettings
-from trio_voice.sections import ModelSettings, VoiceEngine
+from trio_voice.sections import ModelAudioFormat, ModelSettings, VoiceEngine
 
 
 async def test_a_model_that_does_not_start_is_given_up_after_exactly_the_limit(
@@ -48,6 +48,23 @@ async def test_the_embedded_model_has_the_script_and_the_voice_of_the_settings(
     async with trio.open_nursery() as nursery:
         with pytest.raises(UserError, match=r"nowhere\.toml"):
             await start_embedded_model(nursery, ModelSettings(script=tmp_path / "nowhere.toml"), print)
+
+
+@pytest.mark.parametrize("audio_format", ModelAudioFormat)
+async def test_what_pcm_wants_is_imported_before_the_model_serves(
+    audio_format: ModelAudioFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    async def serve(_settings: object, *, tell_voice: object, task_status: trio.TaskStatus[str]) -> None:
+        done.append("serves")
+        task_status.started("ws://127.0.0.1:1/v1/realtime")
+
+    monkeypatch.setattr(module, "serve_model", serve)
+    monkeypatch.setattr(module, "be_ready_for_pcm", lambda: done.append("is ready for PCM"))
+    async with trio.open_nursery() as nursery:
+        await start_embedded_model(nursery, ModelSettings(audio_format=audio_format), print)
+    assert done == (["is ready for PCM", "serves"] if audio_format is ModelAudioFormat.PCM else ["serves"])
 
 
 async def test_it_begins_without_a_word_of_its_own() -> None:

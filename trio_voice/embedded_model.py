@@ -8,10 +8,11 @@ from functools import partial
 import trio
 
 from trio_voice.errors import UserError
+from trio_voice.realtime_server.audio_formats import be_ready_for_pcm
 from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
 from trio_voice.realtime_server.voice import VoiceSettings
-from trio_voice.sections import ModelSettings
+from trio_voice.sections import ModelAudioFormat, ModelSettings
 
 START_LIMIT_S = 20.0
 
@@ -19,6 +20,8 @@ START_LIMIT_S = 20.0
 async def start_embedded_model(nursery: trio.Nursery, model: ModelSettings, tell_voice: Callable[[str], None]) -> str:
     """Start it in `nursery` and return its URL; `tell_voice` is told, in a sentence, what speaks. Raises UserError."""
     script = default_script() if model.script is None else read_script(model.script)
+    if model.audio_format is ModelAudioFormat.PCM:
+        be_ready_for_pcm()
     with trio.move_on_after(START_LIMIT_S):
         # Nobody but our own calls has business with it: no /control/.
         settings = ModelServerSettings(control=False, script=script, voice=VoiceSettings(engine=model.voice.value))

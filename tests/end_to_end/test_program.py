@@ -189,6 +189,26 @@ async def called(folder: Path, *flags: str) -> tuple[int, str]:
     return done.returncode, done.stdout.decode()
 
 
+def libraries(pid: int) -> set[str]:
+    """The folders of the compiled libraries that a process has loaded."""
+    maps = Path(f"/proc/{pid}/maps")
+    if not maps.exists():
+        pytest.skip("what a process has loaded is read from /proc")
+    return {part for line in maps.read_text("utf-8").splitlines() if ".so" in line for part in Path(line.split()[-1]).parts}
+
+
+async def test_neither_an_idle_server_nor_a_call_with_the_embedded_model_wants_numpy_or_sqlalchemy(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _facts):
+        idle = libraries(process.pid)
+        code, said = await called(tmp_path, "--hang-up-at", "3")
+        assert code == 0, said
+        for loaded in (idle, libraries(process.pid)):
+            assert "msgspec" in loaded
+            assert loaded & {"numpy", "sqlalchemy", "onnxruntime"} == set()
+        process.send_signal(signal.SIGINT)
+        assert await code_of(process) == 0
+
+
 async def test_a_server_without_free_descriptors_says_so_once_and_takes_connections_again(tmp_path: Path) -> None:
     async with running(tmp_path, open_files=64) as (process, facts):
         host, port = "127.0.0.1", int(facts["url"].rpartition(":")[2])

@@ -11,15 +11,18 @@ import pytest
 import trio
 
 from trio_voice.audio.active_level import active_level_dbfs
+from trio_voice.audio.g711 import pcm16_to_alaw, pcm16_to_ulaw
+from trio_voice.audio.resample import Downsampler24To8
+from trio_voice.realtime_server.audio_formats import PCM, PCMA, PCMU, AudioFormat
 from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
 from trio_voice.realtime_server.voice_process import WorkerLostError, voice_process
 
 SENTENCE = "Good morning, this is the reception."
 
 
-async def said(pool: VoicePool, text: str) -> bytes:
+async def said(pool: VoicePool, text: str, audio_format: AudioFormat = PCM) -> bytes:
     with trio.fail_after(20):
-        async with pool.speech(text, voice="marin") as pieces:
+        async with pool.speech(text, voice="marin", audio_format=audio_format) as pieces:
             return b"".join([piece async for piece in pieces])
 
 
@@ -49,6 +52,19 @@ async def test_it_speaks_is_replaced_and_ends_with_its_block() -> None:
     assert not is_running(replaced)
 
 
+async def test_its_process_hands_over_each_format_as_it_would_be_made_of_the_voice_here() -> None:
+    async def first_said(audio_format: AudioFormat) -> bytes:
+        """What a new process says first: flite's noise is another the next time, and espeak-ng's at any time."""
+        async with VoicePool(VoiceSettings(engine="flite")) as pool:
+            needs_an_engine(pool)
+            audio = await said(pool, SENTENCE, audio_format)
+        return audio
+
+    at_8khz = Downsampler24To8().convert(await first_said(PCM))
+    assert await first_said(PCMU) == pcm16_to_ulaw(at_8khz)
+    assert await first_said(PCMA) == pcm16_to_alaw(at_8khz)
+
+
 async def test_a_signal_to_everybody_is_for_the_server_and_the_voice_says_its_goodbyes() -> None:
     async with VoicePool() as pool:
         needs_an_engine(pool)
@@ -63,7 +79,7 @@ async def test_how_a_worker_ended_is_told() -> None:
     async def crash() -> None:
         async with voice_process("auto") as worker:
             os.kill(worker.pid, signal.SIGSEGV)
-            await worker.speak("Hello.", "marin", 1.0, "en-us", lambda pcm16: True)
+            await worker.speak("Hello.", "marin", 1.0, "en-us", PCM, lambda audio: True)
 
     with pytest.raises(WorkerLostError, match="has ended, status -11"):
         await crash()

@@ -42,6 +42,13 @@ def test_options_become_settings(started: list[ModelServerSettings]) -> None:
     assert settings.script.name == "receptionist"
 
 
+def test_it_is_ready_for_pcm_before_anybody_comes(started: list[ModelServerSettings], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(command, "be_ready_for_pcm", lambda: begun.append(len(started)))
+    run()
+    assert (begun, len(started)) == ([0], 1)
+
+
 def test_what_speaks_and_what_hears_can_be_chosen(started: list[ModelServerSettings]) -> None:
     run("--voice", "espeak-ng", "--voice-workers", "3", "--detector", "silero")
     run()

@@ -9,8 +9,8 @@ from trio_voice.realtime_server.events import StartSpeech, StopSpeech
 from trio_voice.realtime_server.script import parse_script
 from trio_voice.realtime_server.switches import Switches
 
-MS = 48
-"""Bytes of the voice's audio a millisecond."""
+MS = 8
+"""Bytes of the voice's audio a millisecond: it comes in the format of the session."""
 
 
 def by_hand(switches: Switches | None = None) -> tuple[Wire, str]:

@@ -27,8 +27,8 @@ def test_a_voice_that_says_nothing_leaves_the_tail() -> None:
     assert (finished, stream.total_ms) == ([False, True], 0)
 
 
-def test_converted_audio_goes_in_as_it_is() -> None:
+def test_audio_goes_in_as_it_is() -> None:
     stream = SpeechStream(PCMU, 100, 0)
-    stream.add_converted(b"\x01" * 1200)
+    stream.add(b"\x01" * 1200)
     stream.end()
     assert [stream.next_delta(), stream.next_delta()] == [b"\x01" * 800, b"\x01" * 400]

@@ -10,17 +10,19 @@ import trio
 import trio.testing
 
 from tests.realtime_server.scripted_worker import Behaviour, Workers, sound
+from tests.test_public_names import imported_with
 from trio_voice.errors import LocalProtocolError
+from trio_voice.realtime_server.audio_formats import PCM, PCMA, PCMU, AudioFormat
 from trio_voice.realtime_server.voice import VOICE_NAMES, VoiceFailedError, VoicePool, VoiceSettings
 from trio_voice.realtime_server.voice_names import voice_profile
 from trio_voice.realtime_server.voice_protocol import Speak, Stop
-from trio_voice.realtime_server.voice_tones import spoken_in_tones
+from trio_voice.realtime_server.voice_tones import spoken_in_tones, tones_in_format
 
 TONES = VoiceSettings(engine="tones")
 
 
-async def said(pool: VoicePool, text: str, voice: str = "marin", speed: float = 1.0) -> bytes:
-    async with pool.speech(text, voice=voice, speed=speed) as pieces:
+async def said(pool: VoicePool, text: str, voice: str = "marin", speed: float = 1.0, audio_format: AudioFormat = PCM) -> bytes:
+    async with pool.speech(text, voice=voice, speed=speed, audio_format=audio_format) as pieces:
         return b"".join([piece async for piece in pieces])
 
 
@@ -36,6 +38,29 @@ async def test_tones_speak_without_any_process() -> None:
         assert pool.engine == "tones"
         assert pool.worker_pids == []
         assert pool.describe() == "tones stand for speech, as the settings ask"
+
+
+async def test_tones_speak_in_the_format_that_is_asked_for() -> None:
+    async with VoicePool(TONES) as pool:
+        assert await said(pool, "Hello.", "ash", 0.5, PCMU) == b"".join(tones_in_format("Hello.", 110.0, 0.5, PCMU))
+
+
+def test_what_wants_numpy_comes_with_tones_and_not_with_a_worker() -> None:
+    program = """
+import trio
+from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
+from tests.realtime_server.scripted_worker import Behaviour, Workers
+async def main():
+    async with VoicePool({settings}, open_worker=Workers([{behaviour}]).open):
+        pass
+trio.run(main)
+"""
+    for settings, behaviour, numpy in (
+        ("VoiceSettings()", "Behaviour()", False),
+        ("VoiceSettings()", "Behaviour(engines=[])", True),
+        ("VoiceSettings(engine='tones')", "Behaviour()", True),
+    ):
+        assert ("numpy" in imported_with(program.format(settings=settings, behaviour=behaviour))) is numpy
 
 
 @pytest.mark.parametrize("text", ["", "  ...  ", "\n"])
@@ -122,10 +147,14 @@ async def test_what_was_said_before_is_not_spoken_again() -> None:
         assert await said(pool, "a.") == first
         await said(pool, "a.", "ash")
         await said(pool, "a.", speed=1.25)
-    assert [(message.voice, message.speed) for message in workers.asked if isinstance(message, Speak)] == [
-        ("marin", 1.0),
-        ("ash", 1.0),
-        ("marin", 1.25),
+        await said(pool, "a.", audio_format=PCMA)
+        await said(pool, "a.", audio_format=PCMA)
+    asked = [message for message in workers.asked if isinstance(message, Speak)]
+    assert [(message.voice, message.speed, message.audio_format) for message in asked] == [
+        ("marin", 1.0, "audio/pcm"),
+        ("ash", 1.0, "audio/pcm"),
+        ("marin", 1.25, "audio/pcm"),
+        ("marin", 1.0, "audio/pcma"),
     ]
 
 

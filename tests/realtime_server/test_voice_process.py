@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from tests.realtime_server.scripted_worker import Behaviour, Workers, sound
+from trio_voice.realtime_server.audio_formats import PCMU
 from trio_voice.realtime_server.voice_process import VoiceProcess, WorkerLostError
 from trio_voice.realtime_server.voice_protocol import Finished, Speak, Stop, pack
 
@@ -14,11 +15,11 @@ from trio_voice.realtime_server.voice_protocol import Finished, Speak, Stop, pac
 async def spoken_by(worker: VoiceProcess, text: str, most: int = 1000) -> tuple[str | None, bytes]:
     pieces: list[bytes] = []
 
-    def take(pcm16: bytes) -> bool:
-        pieces.append(pcm16)
+    def take(audio: bytes) -> bool:
+        pieces.append(audio)
         return len(pieces) < most
 
-    return await worker.speak(text, "marin", 1.0, "en-us", take), b"".join(pieces)
+    return await worker.speak(text, "marin", 1.0, "en-us", PCMU, take), b"".join(pieces)
 
 
 async def test_it_speaks_one_sentence_after_the_other() -> None:
@@ -27,7 +28,10 @@ async def test_it_speaks_one_sentence_after_the_other() -> None:
         assert worker.engines == ["flite", "espeak-ng"]
         assert await spoken_by(worker, "a") == (None, sound("a", 0, 1, 2))
         assert await spoken_by(worker, "b") == (None, sound("b", 0, 1, 2))
-    assert workers.asked == [Speak(1, "a", "marin", 1.0, "en-us"), Speak(2, "b", "marin", 1.0, "en-us")]
+    assert workers.asked == [
+        Speak(1, "a", "marin", 1.0, "en-us", "audio/pcmu"),
+        Speak(2, "b", "marin", 1.0, "en-us", "audio/pcmu"),
+    ]
 
 
 async def test_a_refusal_is_returned_and_the_worker_lives_on() -> None:

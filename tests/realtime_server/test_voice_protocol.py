@@ -23,7 +23,7 @@ from trio_voice.realtime_server.voice_protocol import (
 
 MESSAGES: list[Request | Report] = [
     Ready(["flite", "espeak-ng"]),
-    Speak(1, "Grüße, 你好", "marin", 1.25, "de"),
+    Speak(1, "Grüße, 你好", "marin", 1.25, "de", "audio/pcmu"),
     Piece(1, bytes(range(256)) * 20),
     Stop(1),
     Finished(1),

@@ -6,11 +6,12 @@ import pytest
 import trio
 import trio.testing
 
+from trio_voice.realtime_server.audio_formats import PCMU
 from trio_voice.realtime_server.voice_queue import Sentence, SentenceKey, SentenceQueue, SentenceState
 
 
 def key(text: str = "Hello.", voice: str = "marin") -> SentenceKey:
-    return SentenceKey(text, voice, 1.0, "en-us")
+    return SentenceKey(text, voice, 1.0, "en-us", PCMU)
 
 
 async def speak(queue: SentenceQueue, *pieces: bytes) -> Sentence:

@@ -7,9 +7,11 @@ import pytest
 
 from trio_voice.audio.active_level import active_level_dbfs
 from trio_voice.audio.resample import resample_pcm16
+from trio_voice.realtime_server.audio_formats import PCMA
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings, SpeechBegan, SpeechEnded
+from trio_voice.realtime_server.voice_encoding import from_voice
 from trio_voice.realtime_server.voice_names import VOICE_NAMES, voice_profile
-from trio_voice.realtime_server.voice_tones import RATE_HZ, spoken_in_tones
+from trio_voice.realtime_server.voice_tones import RATE_HZ, spoken_in_tones, tones_in_format
 
 SENTENCE = "Good morning, this is the reception."
 
@@ -49,3 +51,9 @@ def test_a_detector_takes_it_for_one_turn_of_speech(name: str) -> None:
     hearing = Hearing(HearingSettings(0.5, 0, 500))
     events = hearing.hear(line[:32000] + voice + line[:16000])
     assert [type(event) for event in events] == [SpeechBegan, SpeechEnded]
+
+
+def test_in_a_format_of_the_wire_it_is_the_same_word_by_word() -> None:
+    converter = from_voice(PCMA)
+    expected = [converter.convert(piece) for piece in spoken_in_tones(SENTENCE, 140.0, 1.25)]
+    assert list(tones_in_format(SENTENCE, 140.0, 1.25, PCMA)) == expected

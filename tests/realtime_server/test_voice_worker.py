@@ -9,12 +9,14 @@ import pytest
 from attrs import define, field
 
 from trio_voice.errors import RemoteProtocolError
+from trio_voice.realtime_server.audio_formats import FORMATS, AudioFormat
+from trio_voice.realtime_server.voice_encoding import from_voice
 from trio_voice.realtime_server.voice_protocol import Failed, Finished, MessageBuffer, Piece, Ready, Speak, Stop, pack
 from trio_voice.realtime_server.voice_worker import Engines, Worker
 
 
-def job(number: int, text: str = "aaa") -> Speak:
-    return Speak(number, text, "marin", 1.0, "en-us")
+def job(number: int, text: str = "aaa", audio_format: str = "audio/pcm") -> Speak:
+    return Speak(number, text, "marin", 1.0, "en-us", audio_format)
 
 
 @define
@@ -107,6 +109,24 @@ def test_jobs_are_spoken_in_their_order(wires: Wires) -> None:
     ]
 
 
+@pytest.mark.parametrize("target", FORMATS.values())
+def test_a_sentence_leaves_in_the_format_that_is_asked_for(wires: Wires, target: AudioFormat) -> None:
+    wires.ask(job(1, "aaaabbb", target.name), job(2, "aaaabbb", target.name))
+    left = list("aaaabbb" * 2)
+
+    def hang_up_at_last(letter: str) -> None:
+        assert left.pop(0) == letter
+        if not left:
+            wires.hang_up()
+
+    Worker(SpellingEngines(between=hang_up_at_last), wires.input, wires.output).run()
+    reports = wires.reports()
+    for number in (1, 2):  # each sentence begins afresh
+        spoken = b"".join(report.audio for report in reports if isinstance(report, Piece) and report.job == number)
+        assert spoken == from_voice(target).convert(b"aa" * 4 + b"bb" * 3)
+    assert all(report.audio for report in reports if isinstance(report, Piece))
+
+
 def test_a_stop_ends_the_sentence_after_the_piece_it_comes_in(wires: Wires) -> None:
     wires.ask(job(1, "abc"), job(2, "de"))
 
@@ -173,4 +193,4 @@ def test_the_installed_engines_speak() -> None:
 
     assert engines.speak(job(1, "Hello."), take) is None
     assert sum(map(len, pieces)) > 24000
-    assert engines.speak(Speak(2, "Привет.", "marin", 1.0, "ru"), take) == "flite does not speak 'Привет.' in 'ru'"
+    assert engines.speak(Speak(2, "Привет.", "marin", 1.0, "ru", "audio/pcmu"), take) == "flite does not speak 'Привет.' in 'ru'"

@@ -22,7 +22,7 @@ from trio_voice.realtime_server.script import Script, parse_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
 from trio_voice.realtime_server.session import Session
 from trio_voice.realtime_server.switches import Switches
-from trio_voice.realtime_server.voice_tones import spoken_in_tones
+from trio_voice.realtime_server.voice_tones import spoken_in_tones, tones_in_format
 
 server_events: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 client_events: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
@@ -69,7 +69,7 @@ class Wire:
             if self.voice is not None:
                 self.voice(speech)
                 continue
-            for piece in spoken_in_tones(speech.text, 120, 1.0):
+            for piece in tones_in_format(speech.text, 120, 1.0, speech.audio_format):
                 self.perform(self.session.voice_piece(speech.speech_id, piece, self.now))
             self.perform(self.session.voice_ended(speech.speech_id, self.now))
 

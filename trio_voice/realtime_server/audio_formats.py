@@ -1,16 +1,19 @@
-"""The three audio formats of a session, and the way between each of them and what hearing and voice speak.
+"""The three audio formats of a session, and the way from each of them to what hearing listens to, 8 kHz PCM16.
 
-Hearing listens to 8 kHz PCM16, the voice speaks 24 kHz PCM16. Converters keep state between calls, so that pieces join.
+Converters keep state between calls, so that pieces join. What resamples PCM wants numpy, which weighs 10 MB and takes 0.1 s to
+import: it is there when a client sends PCM (see `be_ready_for_pcm`). The way from the voice is in voice_encoding.py.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
 from trio_voice.audio import g711
-from trio_voice.audio.resample import Downsampler24To8
+
+if TYPE_CHECKING:
+    from trio_voice.audio.resample import Downsampler24To8
 
 
 @frozen
@@ -60,44 +63,30 @@ class _Alaw8ToHearing:
 
 
 @define
-class _WholeSamples:
+class _Pcm24ToHearing:
     """Keeps half a sample back, since a client may cut 16-bit audio anywhere."""
 
-    _half: bytes = b""
+    _half: bytes = field(default=b"", init=False)
+    _down: Downsampler24To8 | None = field(default=None, init=False)  # every session begins as PCM, and most never send any
 
-    def join(self, pcm16: bytes) -> bytes:
-        joined = self._half + pcm16
+    def convert(self, audio: bytes) -> bytes:
+        if self._down is None:
+            self._down = _downsampler()
+        joined = self._half + audio
         even = len(joined) & ~1
         self._half = joined[even:]
-        return joined[:even]
+        return self._down.convert(joined[:even])
 
 
-@define
-class _Pcm24ToHearing:
-    _samples: _WholeSamples = field(factory=_WholeSamples)
-    _down: Downsampler24To8 = field(factory=Downsampler24To8)
+def _downsampler() -> Downsampler24To8:
+    from trio_voice.audio.resample import Downsampler24To8  # noqa: PLC0415 - see above
 
-    def convert(self, audio: bytes) -> bytes:
-        return self._down.convert(self._samples.join(audio))
+    return Downsampler24To8()
 
 
-@define
-class _VoiceToPcm24:
-    _samples: _WholeSamples = field(factory=_WholeSamples)
-
-    def convert(self, audio: bytes) -> bytes:
-        return self._samples.join(audio)
-
-
-@define
-class _VoiceToG711:
-    _alaw: bool
-    _samples: _WholeSamples = field(factory=_WholeSamples)
-    _down: Downsampler24To8 = field(factory=Downsampler24To8)
-
-    def convert(self, audio: bytes) -> bytes:
-        pcm16 = self._down.convert(self._samples.join(audio))
-        return g711.pcm16_to_alaw(pcm16) if self._alaw else g711.pcm16_to_ulaw(pcm16)
+def be_ready_for_pcm() -> None:
+    """Import what sessions in PCM need, so that none of them waits for it."""
+    _downsampler()
 
 
 def to_hearing(source: AudioFormat) -> Converter:
@@ -110,8 +99,3 @@ def to_hearing(source: AudioFormat) -> Converter:
 def to_pcm16_8khz(audio: bytes, source: AudioFormat) -> bytes:
     """Convert a whole recording."""
     return to_hearing(source).convert(audio)
-
-
-def from_voice(target: AudioFormat) -> Converter:
-    """Return a converter from the voice's 24 kHz PCM16 to a session's output format."""
-    return _VoiceToPcm24() if target is PCM else _VoiceToG711(alaw=target is PCMA)

@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from trio_voice.errors import UserError
+from trio_voice.realtime_server.audio_formats import be_ready_for_pcm
 from trio_voice.realtime_server.script import default_script, read_script
 from trio_voice.realtime_server.server import ModelServerSettings, first_user_error, serve_model
 from trio_voice.realtime_server.switches import describe_switches, parse_assignments
@@ -62,6 +63,7 @@ def model(
     voice = VoiceSettings(engine=engine, workers=voice_workers)
     settings = ModelServerSettings(script=msgspec.structs.replace(script, switches=switches), voice=voice, **plain)
     _configure_log(as_json=log_json, quiet=quiet)
+    be_ready_for_pcm()  # whoever comes may speak it
     problem: UserError | None = None
     try:
         trio.run(_serve, settings)

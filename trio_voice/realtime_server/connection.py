@@ -17,6 +17,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from trio_voice.realtime_server.audio_formats import AudioFormat
 from trio_voice.realtime_server.events import (
     CloseConnection,
     DropConnection,
@@ -43,8 +44,10 @@ _encoder = msgspec.json.Encoder()
 class Voice(Protocol):
     """Whatever speaks (see `voice.py`)."""
 
-    def speech(self, text: str, *, voice: str, speed: float) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
-        """Have a text spoken; the pieces are 24 kHz PCM16; leaving the block early ends the synthesis."""
+    def speech(
+        self, text: str, *, voice: str, speed: float, audio_format: AudioFormat
+    ) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """Have a text spoken; the pieces are in that format; leaving the block early ends the synthesis."""
         ...
 
 
@@ -184,7 +187,9 @@ class Connection:
         with trio.CancelScope() as scope:
             self._speeches[speech.speech_id] = scope
             try:
-                async with self.voice.speech(speech.text, voice=speech.voice, speed=speech.speed) as pieces:
+                async with self.voice.speech(
+                    speech.text, voice=speech.voice, speed=speech.speed, audio_format=speech.audio_format
+                ) as pieces:
                     async for piece in pieces:
                         self.feed(self.session.voice_piece(speech.speech_id, piece, trio.current_time()))
                 self.feed(self.session.voice_ended(speech.speech_id, trio.current_time()))

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from trio_voice.realtime_server.audio_formats import AudioFormat
 from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.errors_on_the_wire import ClientError
 from trio_voice.realtime_server.identifiers import Identifiers
@@ -26,12 +27,13 @@ class SendEvent:
 
 @frozen
 class StartSpeech:
-    """Have `text` spoken: the voice's pieces come back under `speech_id`."""
+    """Have `text` spoken: the voice's pieces come back under `speech_id`, in that format."""
 
     speech_id: str
     text: str
     voice: str
     speed: float
+    audio_format: AudioFormat
 
 
 @frozen

@@ -10,13 +10,17 @@ import struct
 import zlib
 from enum import IntEnum
 
-import numpy as np
 from attrs import define, field, frozen
 
 from trio_voice.errors import RemoteProtocolError
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # it was installed where nothing could compile it: the library's own, in Python
+    from websockets.utils import apply_mask
+
 LONGEST_CONTROL_BYTES = 125
-_NUMPY_FROM_BYTES = 2048
+_SHORT_BYTES = 2048
 _DEFLATE_END = b"\x00\x00\xff\xff"
 
 
@@ -81,17 +85,9 @@ def encode_close(code: int, reason: str) -> bytes:
     return encode_frame(Opcode.CLOSE, struct.pack("!H", code) + text.encode())
 
 
-def mask(payload: bytes | memoryview, key: bytes) -> bytes:
+def mask(payload: bytes, key: bytes) -> bytes:
     """Apply a masking key (and take it off again): every byte XOR the key's, in turn."""
-    length = len(payload)
-    if length < _NUMPY_FROM_BYTES:
-        repeated = (key * (length // 4 + 1))[:length]
-        return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(length, "big")
-    padded = np.zeros(-(-length // 4) * 4, np.uint8)
-    padded[:length] = np.frombuffer(payload, np.uint8)
-    words = padded.view(np.uint32)
-    words ^= np.frombuffer(key, np.uint32)
-    return padded[:length].tobytes()
+    return apply_mask(payload, key)
 
 
 def deflate(payload: bytes) -> bytes:
@@ -126,7 +122,7 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[Incoming]:
         """Take bytes in and return what is complete. Raises FrameError; nothing can be read after that."""
-        if not self._buffer and self._opcode is None and self.limit_bytes >= _NUMPY_FROM_BYTES:
+        if not self._buffer and self._opcode is None and self.limit_bytes >= _SHORT_BYTES:
             text = _short_text(data)  # by far the most frequent: one short text frame, and nothing else
             if text is not None:
                 return [text]
@@ -137,7 +133,7 @@ class FrameReader:
             if len(self._buffer) < end:
                 break
             with memoryview(self._buffer) as view:
-                payload = mask(view[header.start : end], header.key)
+                payload = mask(bytes(view[header.start : end]), header.key)
             del self._buffer[:end]
             message = self._control(header, payload) if header.opcode >= Opcode.CLOSE else self._data(header, payload)
             if message is not None:
@@ -226,7 +222,7 @@ def _short_text(data: bytes) -> str | None:
     if len(data) < 134 or data[0] != 0x81 or data[1] != 0xFE:
         return None
     length = data[2] << 8 | data[3]
-    if length + 8 != len(data) or length >= _NUMPY_FROM_BYTES:
+    if length + 8 != len(data) or length >= _SHORT_BYTES:
         return None
     return _text(mask(data[8:], data[4:8]))
 

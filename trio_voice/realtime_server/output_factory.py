@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
@@ -17,10 +17,12 @@ from trio_voice.realtime_server.output_items import (
     OutputItem,
     SpokenMessage,
 )
-from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.response_request import ResponseRequest
 from trio_voice.realtime_server.speech_stream import SpeechStream
 from trio_voice.realtime_server.switches import Switches
+
+if TYPE_CHECKING:
+    from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 
 
 @define
@@ -64,7 +66,7 @@ class OutputFactory:
             return Message(*self._common(index, body), text)
         speech = SpeechStream(self.request.format, self.switches.delta_ms, self.switches.tail_silence_ms)
         if self.prepared is not None:
-            speech.add_converted(self.prepared.audio(text, self.request.format))
+            speech.add(self.prepared.audio(text, self.request.format))
             speech.end()
         return SpokenMessage(*self._common(index, body), text, speech=speech, keeps_audio=self.prepared is None)
 

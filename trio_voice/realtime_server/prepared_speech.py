@@ -9,8 +9,9 @@ from functools import cache
 
 from attrs import frozen
 
-from trio_voice.realtime_server.audio_formats import AudioFormat, from_voice
+from trio_voice.realtime_server.audio_formats import AudioFormat
 from trio_voice.realtime_server.speech_stream import TOKEN_MS
+from trio_voice.realtime_server.voice_encoding import from_voice
 from trio_voice.realtime_server.voice_tones import spoken_in_tones
 
 LONGEST_MS = 60_000

@@ -208,11 +208,11 @@ class ResponseRun:
         """Whether this speech belongs to it and is still wanted."""
         return speech_id in self._speeches
 
-    def voice_piece(self, speech_id: str, pcm16_24khz: bytes, now: float) -> None:
-        """Take audio of the voice in; for a speech that nobody wants any more it is dropped."""
+    def voice_piece(self, speech_id: str, audio: bytes, now: float) -> None:
+        """Take audio of the voice in, in the response's format; for a speech that nobody wants any more it is dropped."""
         out = self._speeches.get(speech_id)
         if out is not None:
-            out.speech.add(pcm16_24khz)
+            out.speech.add(audio)
             self._voice_spoke(now)
 
     def voice_ended(self, speech_id: str, now: float) -> None:
@@ -231,7 +231,8 @@ class ResponseRun:
     def _start_voice(self, out: SpokenMessage) -> None:
         if out.item.id not in self._speeches and not out.speech.ended:
             self._speeches[out.item.id] = out
-            self.sink.do(StartSpeech(out.item.id, out.text, self.request.voice_name, self.request.speed))
+            request = self.request
+            self.sink.do(StartSpeech(out.item.id, out.text, request.voice_name, request.speed, request.format))
 
     # --- planning --------------------------------------------------------------------------------------------------
 

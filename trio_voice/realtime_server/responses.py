@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -18,11 +18,13 @@ from trio_voice.realtime_server.behaviour import Behaviour
 from trio_voice.realtime_server.conversation import Conversation, Item
 from trio_voice.realtime_server.events import EventSink
 from trio_voice.realtime_server.output_factory import OutputFactory
-from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.prompts import read_prompt
 from trio_voice.realtime_server.response_request import ResponseRequest, resolve
 from trio_voice.realtime_server.response_run import ResponseRun
 from trio_voice.realtime_server.usage import input_tokens
+
+if TYPE_CHECKING:
+    from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 
 MOST_OUT_OF_BAND = 16
 
@@ -175,10 +177,10 @@ class Responses:
 
     # --- going on --------------------------------------------------------------------------------------------------
 
-    def voice_piece(self, speech_id: str, pcm16_24khz: bytes, now: float) -> None:
+    def voice_piece(self, speech_id: str, audio: bytes, now: float) -> None:
         """Take a piece of the voice in."""
         for run in self._all():
-            run.voice_piece(speech_id, pcm16_24khz, now)
+            run.voice_piece(speech_id, audio, now)
         self._settle(now)
 
     def voice_ended(self, speech_id: str, now: float) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import structlog
@@ -35,11 +35,9 @@ from trio_voice.realtime_server.control import Control
 from trio_voice.realtime_server.errors_on_the_wire import Refusal
 from trio_voice.realtime_server.faults import FaultyWire
 from trio_voice.realtime_server.hearing import Hearing, HearingSettings
-from trio_voice.realtime_server.hearing_silero import SileroModel
 from trio_voice.realtime_server.http_head import Head, read_body, read_head, response
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.level_judge import LevelJudge
-from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.recogniser import Recogniser, recognising
 from trio_voice.realtime_server.script import Script, default_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
@@ -48,6 +46,10 @@ from trio_voice.realtime_server.switches import Switches
 from trio_voice.realtime_server.upgrade import accept, offered
 from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
 from trio_voice.realtime_server.web_socket import CLOSE_TIMEOUT_S, WebSocket
+
+if TYPE_CHECKING:  # they want numpy, which weighs 10 MB: imported where the settings ask for them
+    from trio_voice.realtime_server.hearing_silero import SileroModel
+    from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
 OUTBOX_LIMIT_BYTES = 64 * 1024 * 1024
@@ -98,10 +100,12 @@ class ModelServer:
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
     chat: ChatCompletions = field(init=False)
+    _prepared: PreparedSpeech | None = field(init=False)
     _refused_upgrades: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chat = ChatCompletions(self.settings.script.chat, self.settings.api_key, random.Random(self.settings.seed))
+        self._prepared = _prepared_speech() if self.settings.cheap else None
 
     # --- one TCP connection ----------------------------------------------------------------------------------------
 
@@ -207,7 +211,7 @@ class ModelServer:
             rng,
             self._hearing(),
             recognises=self.recogniser is not None,
-            prepared=PreparedSpeech() if self.settings.cheap else None,
+            prepared=self._prepared,
         )
         log = log.bind(session=session.id)
         faults = FaultyWire(session.behaviour, trio.current_time(), rng)
@@ -232,7 +236,7 @@ async def serve_model(
     `tell_voice` is told before that, in a sentence, what speaks. Raises UserError when it cannot listen there, or when the
     detector or the recogniser that is asked for is not installed.
     """
-    silero = SileroModel.load() if settings.detector == "silero" and not settings.cheap else None
+    silero = _silero() if settings.detector == "silero" and not settings.cheap else None
     voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
     problem: UserError | None = None
     try:
@@ -252,6 +256,18 @@ async def serve_model(
         problem = first_user_error(group)
     if problem is not None:
         raise problem
+
+
+def _silero() -> SileroModel:
+    from trio_voice.realtime_server.hearing_silero import SileroModel  # noqa: PLC0415 - see above
+
+    return SileroModel.load()
+
+
+def _prepared_speech() -> PreparedSpeech:
+    from trio_voice.realtime_server.prepared_speech import PreparedSpeech  # noqa: PLC0415 - see above
+
+    return PreparedSpeech()
 
 
 async def _listen(settings: ModelServerSettings) -> list[trio.SocketListener]:

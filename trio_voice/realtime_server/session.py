@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -29,10 +29,12 @@ from trio_voice.realtime_server.hearing import Hearing, HearingSettings
 from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.realtime_server.input_audio import InputAudio
 from trio_voice.realtime_server.mcp_listing import McpListing
-from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 from trio_voice.realtime_server.responses import Responses
 from trio_voice.realtime_server.session_object import new_realtime_session, new_transcription_session, updated
 from trio_voice.realtime_server.turn_taking import TurnTaking
+
+if TYPE_CHECKING:
+    from trio_voice.realtime_server.prepared_speech import PreparedSpeech
 
 BUFFER_LIMIT_BYTES = 64 * 1024 * 1024
 RECOGNITION_TIMEOUT_S = 3.0
@@ -118,9 +120,9 @@ class Session:
                 self._refuse(mistake, event.event_id)
         return self._outputs(now)
 
-    def voice_piece(self, speech_id: str, pcm16_24khz: bytes, now: float) -> list[Output]:
+    def voice_piece(self, speech_id: str, audio: bytes, now: float) -> list[Output]:
         """Take a piece of a speech in that a `StartSpeech` asked for."""
-        self._responses.voice_piece(speech_id, pcm16_24khz, now)
+        self._responses.voice_piece(speech_id, audio, now)
         return self._outputs(now)
 
     def voice_ended(self, speech_id: str, now: float) -> list[Output]:

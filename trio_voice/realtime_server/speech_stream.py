@@ -1,4 +1,4 @@
-"""One message's audio on its way from the voice to the wire: converted, cut into deltas, its length a multiple of 50 ms.
+"""One message's audio on its way from the voice to the wire: cut into deltas, its length a multiple of 50 ms.
 
 The voice delivers as fast as it can speak; the deltas leave at the response's pace. Nothing here knows the time.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from trio_voice.realtime_server.audio_formats import AudioFormat, Converter, from_voice
+from trio_voice.realtime_server.audio_formats import AudioFormat
 
 TOKEN_MS = 50
 """One output audio token; every message is as long as a whole number of them."""
@@ -20,20 +20,12 @@ class SpeechStream:
     format: AudioFormat
     delta_ms: int
     tail_silence_ms: int
-    _converter: Converter = field(init=False)
     _queue: bytearray = field(factory=bytearray, init=False)
     _taken_bytes: int = field(default=0, init=False)
     ended: bool = field(default=False, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._converter = from_voice(self.format)
-
-    def add(self, pcm16_24khz: bytes) -> None:
+    def add(self, audio: bytes) -> None:
         """Take a piece of the voice in."""
-        self._queue += self._converter.convert(pcm16_24khz)
-
-    def add_converted(self, audio: bytes) -> None:
-        """Take audio in that is in the format already."""
         self._queue += audio
 
     def end(self) -> None:

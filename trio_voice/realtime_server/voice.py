@@ -1,10 +1,11 @@
-"""The embedded server's voice: text in, 24 kHz PCM16 out, while it is being spoken.
+"""The embedded server's voice: text in, audio of the wire's format out, while it is being spoken.
 
 Sentences are the unit. A speech asks for its first two sentences, and for one more whenever one has been heard, so that it never
 waits and never hoards. The sentences of all speeches stand in one queue (voice_queue.py), in which those that somebody waits for
 go first, so that the speakers take turns. What nobody listens to any more is given up at once.
 
-The engines are in a worker process (voice_worker.py says why); tones, the voice of a machine that has none, are made here.
+The engines are in a worker process (voice_worker.py says why), and what wants numpy with them. Tones, the voice of a machine that
+has none, are made here, and numpy is imported for them.
 """
 
 from __future__ import annotations
@@ -21,15 +22,14 @@ from attrs import define, field, frozen
 from attrs.validators import ge, gt, in_
 
 from trio_voice.errors import LocalProtocolError, TrioVoiceError, how_to_install
+from trio_voice.realtime_server.audio_formats import PCM, AudioFormat
 from trio_voice.realtime_server.voice_names import VOICE_NAMES, voice_profile
 from trio_voice.realtime_server.voice_process import VoiceProcess, WorkerLostError, voice_process
 from trio_voice.realtime_server.voice_queue import Sentence, SentenceKey, SentenceQueue, SentenceState
 from trio_voice.realtime_server.voice_text import sentences
-from trio_voice.realtime_server.voice_tones import spoken_in_tones
 
-__all__ = ["FASTEST", "RATE_HZ", "SLOWEST", "VOICE_NAMES", "Speech", "VoiceFailedError", "VoicePool", "VoiceSettings"]
+__all__ = ["FASTEST", "SLOWEST", "VOICE_NAMES", "Speech", "VoiceFailedError", "VoicePool", "VoiceSettings"]
 
-RATE_HZ = 24000
 SLOWEST, FASTEST = 0.25, 1.5  # OpenAI Realtime API reference: session.audio.output.speed
 _SENTENCES_AHEAD = 2
 _LOSSES_IN_A_ROW = 5
@@ -49,13 +49,13 @@ class VoiceSettings:
         default="auto", validator=in_(("auto", "flite", "espeak-ng", "tones"))
     )
     workers: int = field(default=1, validator=ge(1))
-    cache_bytes: int = field(default=32 << 20, validator=ge(0))  # 32 MiB are 11 minutes of speech
+    cache_bytes: int = field(default=32 << 20, validator=ge(0))  # 32 MiB: 70 minutes in G.711, 11 in PCM
     silence_s: float = field(default=10.0, validator=gt(0.0))  # a worker that says nothing for so long is replaced
 
 
 @define(eq=False)
 class Speech:
-    """One text being spoken: iterate once over its pieces (24 kHz mono PCM16, most of them of 50 to 400 ms)."""
+    """One text being spoken: iterate once over its pieces (most of them of 50 to 400 ms)."""
 
     _queue: SentenceQueue
     _keys: Iterator[SentenceKey]
@@ -132,6 +132,7 @@ class VoicePool:
     async def _running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             if self.settings.engine == "tones":
+                _tones()  # while nobody is served yet
                 nursery.start_soon(self._speak_in_tones)
             else:
                 for _ in range(self.settings.workers):
@@ -170,9 +171,9 @@ class VoicePool:
         return f"{why}, so tones stand for speech; {how}"
 
     def speech(
-        self, text: str, *, voice: str, speed: float = 1.0, language: str = "en-us"
+        self, text: str, *, voice: str, speed: float = 1.0, language: str = "en-us", audio_format: AudioFormat = PCM
     ) -> AbstractAsyncContextManager[Speech]:
-        """Speak `text` for the length of a block: `async with pool.speech(...) as pieces: async for pcm16 in pieces: ...`.
+        """Speak `text` for the length of a block: `async with pool.speech(...) as pieces: async for audio in pieces: ...`.
 
         Leaving the block gives up what is not yet spoken. Raises LocalProtocolError for a voice that is not in `VOICE_NAMES` or
         a speed out of 0.25 to 1.5; the iteration raises VoiceFailedError when a sentence cannot be spoken.
@@ -180,7 +181,8 @@ class VoicePool:
         voice_profile(voice)
         if not SLOWEST <= speed <= FASTEST:
             raise LocalProtocolError(f"a speed of {speed:g}: it must be from {SLOWEST} to {FASTEST}")
-        return _until_left(Speech(self._queue, (SentenceKey(part, voice, speed, language) for part in sentences(text))))
+        keys = (SentenceKey(part, voice, speed, language, audio_format) for part in sentences(text))
+        return _until_left(Speech(self._queue, keys))
 
     async def _keep_a_worker(self) -> None:
         """Keep one worker running and busy; the last one that is given up leaves the speaking to tones."""
@@ -198,6 +200,7 @@ class VoicePool:
                 await trio.sleep(0.05 * 2**losses)
         self._slots -= 1
         if not self._slots:
+            await trio.to_thread.run_sync(_tones)  # beside the calls that may be in progress
             await self._speak_in_tones()
 
     async def _work(self) -> None:
@@ -217,7 +220,7 @@ class VoicePool:
     async def _speak_one(self, worker: VoiceProcess, sentence: Sentence) -> None:
         key = sentence.key
         try:
-            refused = await worker.speak(key.text, key.voice, key.speed, key.language, sentence.take)
+            refused = await worker.speak(key.text, key.voice, key.speed, key.language, key.audio_format, sentence.take)
         except WorkerLostError as lost:
             self._queue.lose(sentence, str(lost))
             raise
@@ -230,13 +233,22 @@ class VoicePool:
     async def _speak_in_tones(self) -> None:
         self._engines = []
         self._settled.set()
+        tones = _tones()
         while True:
             sentence = await self._queue.next()
-            for pcm16 in spoken_in_tones(sentence.key.text, voice_profile(sentence.key.voice).tone_hz, sentence.key.speed):
-                if not sentence.take(pcm16):
+            key = sentence.key
+            for audio in tones(key.text, voice_profile(key.voice).tone_hz, key.speed, key.audio_format):
+                if not sentence.take(audio):
                     break
                 await trio.lowlevel.checkpoint()
             self._queue.finish(sentence)
+
+
+def _tones() -> Callable[[str, float, float, AudioFormat], Iterator[bytes]]:
+    """Import what speaks in tones."""
+    from trio_voice.realtime_server.voice_tones import tones_in_format  # noqa: PLC0415 - numpy: 10 MB and 0.1 s
+
+    return tones_in_format
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.errors import RemoteProtocolError, TrioVoiceError
+from trio_voice.realtime_server.audio_formats import AudioFormat
 from trio_voice.realtime_server.voice_protocol import (
     Failed,
     Finished,
@@ -52,13 +53,15 @@ class VoiceProcess:
             raise WorkerLostError(f"the voice worker began with {type(ready).__name__}")
         self.engines = ready.engines
 
-    async def speak(self, text: str, voice: str, speed: float, language: str, take: Callable[[bytes], bool]) -> str | None:
-        """Speak one sentence; `take` gets each piece (24 kHz PCM16) and returns False when nobody listens any more.
+    async def speak(
+        self, text: str, voice: str, speed: float, language: str, audio_format: AudioFormat, take: Callable[[bytes], bool]
+    ) -> str | None:
+        """Speak one sentence; `take` gets each piece, in that format, and returns False when nobody listens any more.
 
         Returns why not, if the engine refused. Raises WorkerLostError.
         """
         self._job += 1
-        await self._send(Speak(self._job, text, voice, speed, language))
+        await self._send(Speak(self._job, text, voice, speed, language, audio_format.name))
         wanted = True
         while True:
             report = await self._next_report()
@@ -68,7 +71,7 @@ class VoiceProcess:
                 return None
             if isinstance(report, Failed):
                 return report.reason
-            if wanted and not take(report.pcm16):
+            if wanted and not take(report.audio):
                 wanted = False
                 await self._send(Stop(self._job))
 

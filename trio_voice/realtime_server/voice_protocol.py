@@ -18,13 +18,17 @@ _HEAD_BYTES = 4
 
 
 class Speak(msgspec.Struct, frozen=True, tag="speak"):
-    """Speak one sentence. `speed` 1.0 is the voice's own tempo; `language` is a tag such as `en-us`."""
+    """Speak one sentence. `speed` 1.0 is the voice's own tempo; `language` is a tag such as `en-us`.
+
+    `audio_format` is what the pieces are to be in, by the wire's name (`audio/pcm`: signed 16 bits at 24000 Hz).
+    """
 
     job: int
     text: str
     voice: str
     speed: float
     language: str
+    audio_format: str
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -40,10 +44,10 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Piece(msgspec.Struct, frozen=True, tag="piece"):
-    """Audio of a job: signed 16-bit PCM at 24000 Hz, mono."""
+    """Audio of a job, in the format that it asked for, mono."""
 
     job: int
-    pcm16: bytes
+    audio: bytes
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

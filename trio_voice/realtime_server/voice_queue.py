@@ -1,7 +1,7 @@
 """The sentences that wait to be spoken, are being spoken, or were spoken not long ago: one queue for all sessions.
 
-A sentence that is wanted twice in the same voice, tempo and language is spoken once: who comes later hears it from its beginning,
-out of memory. What is remembered is bounded; the sentence that was longest not asked for goes first.
+A sentence that is wanted twice in the same voice, tempo, language and format is spoken once: who comes later hears it from its
+beginning, out of memory. What is remembered is bounded; the sentence that was longest not asked for goes first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from enum import Enum
 
 import trio
 from attrs import define, field, frozen
+
+from trio_voice.realtime_server.audio_formats import AudioFormat
 
 _TRIES = 2
 
@@ -32,6 +34,7 @@ class SentenceKey:
     voice: str
     speed: float
     language: str
+    audio_format: AudioFormat
 
 
 @define(eq=False)
@@ -39,7 +42,7 @@ class Sentence:
     """One sentence and as much of its sound as there is."""
 
     key: SentenceKey
-    pieces: list[bytes] = field(factory=list, init=False)  # 24 kHz PCM16
+    pieces: list[bytes] = field(factory=list, init=False)  # in the format of the key
     state: SentenceState = field(default=SentenceState.WAITING, init=False)
     reason: str = field(default="", init=False)  # why it failed
     changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -47,14 +50,14 @@ class Sentence:
     _losses: int = field(default=0, init=False)  # workers that were lost over it
     _to_skip: int = field(default=0, init=False)  # bytes of this try that the one before has handed out
 
-    def take(self, pcm16: bytes) -> bool:
+    def take(self, audio: bytes) -> bool:
         """Add a piece; whether more is wanted."""
         if self.state is not SentenceState.WAITING:
             return False
-        skipped = min(self._to_skip, len(pcm16))
+        skipped = min(self._to_skip, len(audio))
         self._to_skip -= skipped
-        if skipped < len(pcm16):
-            self.pieces.append(pcm16[skipped:])
+        if skipped < len(audio):
+            self.pieces.append(audio[skipped:])
             self.changed.unpark_all()
         return True
 

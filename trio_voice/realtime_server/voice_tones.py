@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from trio_voice.realtime_server.audio_formats import AudioFormat
+from trio_voice.realtime_server.voice_encoding import from_voice
 from trio_voice.realtime_server.voice_text import syllables
 
 RATE_HZ = 24000
@@ -34,6 +36,11 @@ def spoken_in_tones(sentence: str, tone_hz: float, speed: float) -> Iterator[byt
         sounds = [_syllable(vowels[k % len(vowels)], pitch_hz, speed) for k in range(syllables(word))]
         gap_s = _STOP_S if word[-1] in ".!?…" else _COMMA_S if word[-1] in ",;:" else _WORD_GAP_S
         yield b"".join(sounds) + bytes(2 * round(gap_s / speed * RATE_HZ))
+
+
+def tones_in_format(sentence: str, tone_hz: float, speed: float, audio_format: AudioFormat) -> Iterator[bytes]:
+    """Yield the same in a format of the wire."""
+    return map(from_voice(audio_format).convert, spoken_in_tones(sentence, tone_hz, speed))
 
 
 @lru_cache(maxsize=512)

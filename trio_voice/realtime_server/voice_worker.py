@@ -1,8 +1,9 @@
 """The process that speaks: `python -m trio_voice.realtime_server.voice_worker`, started by the embedded server alone.
 
 A process of its own, because the engines keep one voice for the whole process, because a crash of theirs must not end a call, and
-because espeak-ng is GPL-3: it is loaded here and nowhere else. It speaks one sentence at a time, in the order asked; it ends when
-its input does, so it cannot outlive the server. No threads: between two pieces of a sentence it looks whether a `Stop` has come.
+because espeak-ng is GPL-3: it is loaded here and nowhere else. So is numpy, which levels and resamples: what leaves is in the
+format of the session that asks. It speaks one sentence at a time, in the order asked; it ends when its input does, so it cannot
+outlive the server. No threads: between two pieces of a sentence it looks whether a `Stop` has come.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from importlib.util import find_spec
 from attrs import define, field
 
 from trio_voice.errors import RemoteProtocolError, how_to_install
+from trio_voice.realtime_server.audio_formats import FORMATS
+from trio_voice.realtime_server.voice_encoding import from_voice
 from trio_voice.realtime_server.voice_flite import Flite
 from trio_voice.realtime_server.voice_names import EngineError, voice_profile
 from trio_voice.realtime_server.voice_protocol import Failed, Finished, MessageBuffer, Piece, Ready, Report, Speak, Stop, pack
@@ -58,7 +61,7 @@ class Engines:
         return ["flite"] * (self.flite is not None) + ["espeak-ng"] * (self.espeak is not None)
 
     def speak(self, job: Speak, take: Callable[[bytes], bool]) -> str | None:
-        """Speak one sentence; why not, if an engine refused."""
+        """Speak one sentence, whose 24 kHz PCM16 `take` gets; why not, if an engine refused."""
         profile = voice_profile(job.voice)
         try:
             if self.flite is not None and Flite.can_speak(job.text, job.language):
@@ -101,14 +104,17 @@ class Worker:
             return
 
     def _speak(self, job: Speak) -> None:
-        refused = None if job.job in self._stopped else self._engines.speak(job, lambda pcm16: self._hand_out(job.job, pcm16))
+        encoder = from_voice(FORMATS[job.audio_format])
+        refused = None
+        if job.job not in self._stopped:
+            refused = self._engines.speak(job, lambda pcm16: self._hand_out(job.job, encoder.convert(pcm16)))
         self._stopped = {stopped for stopped in self._stopped if stopped > job.job}
         self._report(Finished(job.job) if refused is None else Failed(job.job, refused))
 
-    def _hand_out(self, job: int, pcm16: bytes) -> bool:
+    def _hand_out(self, job: int, audio: bytes) -> bool:
         """Send one piece; whether more of the job is wanted."""
-        if pcm16:
-            self._report(Piece(job, pcm16))
+        if audio:
+            self._report(Piece(job, audio))
         while self._open and select.select([self._input], [], [], 0)[0]:
             self._read()
         return self._open and job not in self._stopped
