@@ -53,16 +53,14 @@ async def test_it_speaks_is_replaced_and_ends_with_its_block() -> None:
 
 
 async def test_its_process_hands_over_each_format_as_it_would_be_made_of_the_voice_here() -> None:
-    async def first_said(audio_format: AudioFormat) -> bytes:
-        """What a new process says first: flite's noise is another the next time, and espeak-ng's at any time."""
+    spoken: dict[AudioFormat, bytes] = {}
+    for audio_format in (PCM, PCMU, PCMA):  # each from a new process: no engine says a sentence in the same samples again
         async with VoicePool(VoiceSettings(engine="flite")) as pool:
             needs_an_engine(pool)
-            audio = await said(pool, SENTENCE, audio_format)
-        return audio
-
-    at_8khz = Downsampler24To8().convert(await first_said(PCM))
-    assert await first_said(PCMU) == pcm16_to_ulaw(at_8khz)
-    assert await first_said(PCMA) == pcm16_to_alaw(at_8khz)
+            spoken[audio_format] = await said(pool, SENTENCE, audio_format)
+    at_8khz = Downsampler24To8().convert(spoken[PCM])
+    assert spoken[PCMU] == pcm16_to_ulaw(at_8khz)
+    assert spoken[PCMA] == pcm16_to_alaw(at_8khz)
 
 
 async def test_a_signal_to_everybody_is_for_the_server_and_the_voice_says_its_goodbyes() -> None:
