@@ -22,6 +22,7 @@ from trio_voice.core.commands import ClearPlayback, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, PlaybackMarked
 from trio_voice.recording import wav_file
 from trio_voice.recording.recorder import BEHIND_S, LONGEST_WAIT_S, WRITE_EVERY_S, Recorder
+from trio_voice.recording.wav_file import HEADER_BYTES
 from trio_voice.storage.writing import LAST_WRITE_LIMIT_S, writing
 
 FRAME = b"\x20" * 160
@@ -66,7 +67,7 @@ async def test_a_call_is_written_as_it_goes_and_to_its_end(autojump_clock: trio.
         async with recording(path) as recorder:
             await trio.sleep(0.01)
             await talk(recorder, 3.0)
-            assert length_s(path) == 3.0 - 0.02 - BEHIND_S  # as it was at the last whole second
+            assert length_s(path) == 3.0 - 0.02 - BEHIND_S  # as it was when it was last written
             await talk(recorder, 2.5, since_s=3.0)
         assert sides(path) == ([(SAID, 44_000)], [(0, 44_000)])
 
@@ -82,6 +83,67 @@ async def test_what_the_caller_heard_is_cut_where_it_was_cleared(autojump_clock:
             recorder.on_command(2.0, ClearPlayback())
             recorder.on_event(2.5, CallerAudio(FRAME))
     assert sides(path) == ([(0, 19_840), (SAID, 160)], [(0, 4800), (HEARD, 11_200), (0, 4000)])
+
+
+async def test_what_is_yet_to_be_heard_is_in_the_file_and_not_in_memory_and_counts_when_it_was_heard(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "1.wav"
+    with threads_at_once():
+        async with recording(path) as recorder:
+            recorder.on_command(0.0, PlayAudio("r", "i", REPLY * 10))
+            recorder.on_command(0.0, SendMark("1"))
+            recorder.on_event(0.25, PlaybackMarked("1"))
+            recorder.on_command(0.25, PlayAudio("r", "i", REPLY * 240))
+            recorder.on_command(0.25, SendMark("2"))
+            await trio.sleep(WRITE_EVERY_S + 0.05)
+            assert recorder._tape.held == 0
+            assert path.stat().st_size == HEADER_BYTES + (400 + 5 * 8000) * 4
+            assert length_s(path) == 0.0
+            recorder.on_event(3.0, CallerAudio(FRAME))
+            await trio.sleep(WRITE_EVERY_S)
+            assert sides(path)[1] == [(0, 400), (HEARD, 15_600)]
+            recorder.on_event(5.55, PlaybackMarked("2"))  # it stood still for half a second on its way
+            recorder.on_command(5.55, PlayAudio("r", "i", REPLY * 100))
+            await trio.sleep(WRITE_EVERY_S)
+            recorder.on_command(6.0, ClearPlayback())
+            recorder.on_event(6.5, CallerAudio(FRAME))
+    heard = [(0, 400), (HEARD, 15_600), (0, 4000), (HEARD, 28_000), (0, 4000)]
+    assert sides(path)[1] == heard
+    assert path.stat().st_size == HEADER_BYTES + 4 * sum(count for _, count in heard)
+
+
+async def test_a_move_that_fails_in_the_middle_is_done_again(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, put = tmp_path / "1.wav", wav_file.WavFile.put
+    failing = 3
+
+    def fail(self: wav_file.WavFile, side: int, at: int, audio: bytes) -> None:
+        nonlocal failing
+        put(self, side, at, audio[:-80])
+        if at == 2400 and failing:
+            failing -= 1
+            raise OSError(5, "Input/output error")
+        put(self, side, at, audio)
+
+    monkeypatch.setattr(wav_file.WavFile, "put", fail)
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with recording(path) as recorder:
+            recorder.on_command(0.0, PlayAudio("r", "i", REPLY * 20))
+            recorder.on_command(0.0, SendMark("1"))
+            recorder.on_event(0.4, PlaybackMarked("1"))
+            recorder.on_command(0.4, PlayAudio("r", "i", REPLY * 10))
+            recorder.on_command(0.4, SendMark("2"))
+            await trio.sleep(1.05)
+            recorder.on_event(0.9, PlaybackMarked("2"))
+            await trio.sleep(5.0)
+            recorder.on_event(1.0, CallerAudio(FRAME))
+    assert sides(path)[1] == [(0, 2400), (HEARD, 4800), (0, 800)]
+    assert told(logs) == [
+        ("warning", "writing the recording", "Input/output error", None),
+        ("warning", "writing the recording", "none any more", None),
+    ]
 
 
 async def test_a_call_that_is_cancelled_is_recorded_to_its_end(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
@@ -206,15 +268,15 @@ async def test_r37_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
     mock_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released, hanging = threading.Event(), threading.Event()
-    append = wav_file.WavFile.append
+    count = wav_file.WavFile.count
 
-    def hang(self: wav_file.WavFile, left: bytes, right: bytes) -> None:
+    def hang(self: wav_file.WavFile, samples: int) -> None:
         hanging.set()
         released.wait(10)
-        append(self, left, right)
+        count(self, samples)
         self.close()
 
-    monkeypatch.setattr(wav_file.WavFile, "append", hang)
+    monkeypatch.setattr(wav_file.WavFile, "count", hang)
     with structlog.testing.capture_logs() as logs:
         try:
             async with recording(tmp_path / "1.wav") as recorder:

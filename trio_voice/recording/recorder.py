@@ -1,4 +1,7 @@
-"""Records one call: what happens is put on a tape, and read off it into a file in the background, a little later.
+"""Records one call: what happens is put on a tape, and from there into a file in the background, a little later.
+
+What the agent says goes into the file long before it is heard: it would be most of what waits in memory. The file counts it when
+it was heard, and what a clear cuts is overwritten with silence.
 
 What waits is bounded. Samples that cannot be written are kept and tried again; when the bound is reached they are left out, and
 silence stands in their place, so that what follows is where it belongs. The call goes on in any case.
@@ -13,30 +16,21 @@ from typing import Self
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from trio_voice.core.commands import ClearPlayback, Command, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, Event, PlaybackMarked
-from trio_voice.recording.tape import SAMPLES_PER_S, Tape
+from trio_voice.recording.tape import HEARD, SAID, SAMPLES_PER_S, Blank, Change, Move, Put, Tape
 from trio_voice.recording.wav_file import WavFile
 from trio_voice.storage.writing import Writing
 
 log = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 1.0
+WRITE_EVERY_S = 0.5
 BEHIND_S = 1.0
-"""So far the file is behind the call: what is placed can still be moved, or cut."""
+"""So far what the file counts is behind the call: what is placed later can still be moved, or cut."""
 LONGEST_WAIT_S = 60.0
-"""So much of a call waits for the disk at most, in seconds: 1 MB."""
-
-
-@frozen
-class _Piece:
-    """Samples on their way to the file; without audio: so much silence."""
-
-    samples: int
-    left: bytes = b""
-    right: bytes = b""
+"""So much of each side of a call waits for the disk at most, in seconds: 1 MB."""
 
 
 @define(eq=False)
@@ -48,21 +42,31 @@ class Recorder:
 
     path: Path
     writing: Writing
-    lost_s: float = field(default=0.0, init=False)
-    """So much of the call was left out."""
+    _lost: list[int] = field(factory=lambda: [0, 0], init=False)
+    """How many samples of each side were left out."""
     _tape: Tape = field(factory=Tape, init=False)
     _now_s: float = field(default=0.0, init=False)
-    _waiting: list[_Piece] = field(factory=list, init=False)
-    _leaving: list[_Piece] = field(factory=list, init=False)
-    """Those of them that are being written."""
-    _written: int = field(default=0, init=False)
-    """How many of these were."""
+    _late: list[Change] = field(factory=list, init=False)
+    """What was taken off the tape while a thread was writing for too long."""
+    _changes: list[Change] = field(factory=list, init=False)
+    """What is to be done with the file; while a thread is writing it is the thread's."""
+    _done: int = field(default=0, init=False)
+    """How many of them were."""
+    _settled: int = field(default=0, init=False)
+    """How many samples the file is to count when they all are."""
+    _counted: int = field(default=0, init=False)
+    """How many it counts."""
     _file: WavFile = field(init=False)
     _failure: str = field(default="", init=False)
     _is_over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._file = WavFile(self.path)
+
+    @property
+    def lost_s(self) -> float:
+        """How much of the call was left out, in seconds."""
+        return max(self._lost) / SAMPLES_PER_S
 
     def on_event(self, now: float, event: Event) -> None:
         """Something happened, `now` seconds after the call's begin."""
@@ -96,64 +100,87 @@ class Recorder:
         """Write what waits, within a bound, and close the file."""
         self._is_over = True
         in_time = await self.writing.finish(self)
-        if not in_time or self._waiting:
-            left_s = round(sum(piece.samples for piece in self._waiting) / SAMPLES_PER_S, 3)
+        if not in_time or self._changes:
+            left_s = round(max(_held(self._changes, side) for side in (SAID, HEARD)) / SAMPLES_PER_S, 3)
             log.error("the end of the recording is lost", path=str(self.path), lost_s=left_s, error=self._failure or "too slow")
         if self.lost_s:
             log.error("a part of the recording is silence", path=str(self.path), lost_s=round(self.lost_s, 3))
 
     def _leave_out(self) -> None:
         """The disk has not kept up for so long that the call's oldest part gives way."""
-        behind_s = self._now_s - BEHIND_S
-        before_s = self._tape.position_s
-        self._tape.take(behind_s)
-        self._waiting.append(_Piece(round((behind_s - before_s) * SAMPLES_PER_S)))
-        self.lost_s += behind_s - before_s
+        before, behind_s = self._tape.position, self._now_s - BEHIND_S
+        self._late += [change for each in self._tape.take(behind_s) for change in _without(each, self._tape.position)]
+        for side in (SAID, HEARD):
+            self._lost[side] += self._tape.position - before
+        self._shed(self._late)
 
     # --- writing
 
     def prepare(self) -> bool:
-        """Lay out all that waits, with what cannot be moved any more of the tape."""
-        until_s = self._now_s if self._is_over else self._now_s - BEHIND_S
-        if until_s > self._tape.position_s:
-            left, right = self._tape.take(until_s)
-            self._waiting.append(_Piece(len(left), left, right))
-            self._shed()
-        self._leaving, self._written = self._waiting.copy(), 0
-        return bool(self._leaving)
+        """Lay out all that waits; the file may count what cannot be moved any more."""
+        late, self._late = self._late, []
+        self._changes += late + self._tape.take(self._now_s if self._is_over else self._now_s - BEHIND_S)
+        self._settled = self._tape.position
+        return bool(self._changes) or self._counted < self._settled
 
     def write(self, *, last: bool) -> str:
         """Write it in a thread, as far as that goes."""
-        failure = _failure_of(self._write_pieces)
+        failure = _failure_of(self._write_changes)
         at_its_close = _failure_of(self._file.close) if last else ""
         return failure or at_its_close
 
-    def _write_pieces(self) -> None:
-        for piece in self._leaving:
-            if piece.left:
-                self._file.append(piece.left, piece.right)
-            else:
-                self._file.append_silence(piece.samples)
-            self._written += 1
+    def _write_changes(self) -> None:
+        while self._done < len(self._changes):
+            self._carry_out(self._changes[self._done])
+        self._file.count(self._settled)
+        self._counted = self._settled
+
+    def _carry_out(self, change: Change) -> None:
+        match change:
+            case Put(side=side, at=at, audio=audio):
+                self._file.put(side, at, audio)
+                self._done += 1
+            case Blank(side=side, at=at, samples=samples):
+                self._file.blank(side, at, samples)
+                self._done += 1
+            case Move(side=side, at=at, to=to, samples=samples):  # read first: what is done by halves can be done again
+                audio = self._file.read(side, at, samples)
+                self._changes[self._done : self._done + 1] = [Blank(side, at, samples), Put(side, to, audio)]
 
     def settle(self, failure: str) -> None:
         """What could not be written waits on."""
-        del self._waiting[: self._written]
-        self._leaving = []
+        del self._changes[: self._done]
+        self._done = 0
+        if failure:
+            self._shed(self._changes)
         if failure != self._failure:
             log.warning("writing the recording", path=str(self.path), error=failure or "none any more")
         self._failure = failure
 
-    def _shed(self) -> None:
-        """Keep no more than the bound: the oldest audio gives way to silence."""
-        held = sum(len(piece.left) for piece in self._waiting)
-        for index, piece in enumerate(self._waiting):
-            if held <= LONGEST_WAIT_S * SAMPLES_PER_S:
-                return
-            if piece.left:
-                held -= piece.samples
-                self.lost_s += piece.samples / SAMPLES_PER_S
-                self._waiting[index] = _Piece(piece.samples)
+    def _shed(self, changes: list[Change]) -> None:
+        """Keep no more than the bound: the oldest audio is left out, and leaves silence."""
+        for side in (SAID, HEARD):
+            held = _held(changes, side)
+            for change in list(changes):
+                if held <= LONGEST_WAIT_S * SAMPLES_PER_S:
+                    break
+                if isinstance(change, Put) and change.side == side:
+                    held -= len(change.audio)
+                    self._lost[side] += len(change.audio)
+                    changes.remove(change)
+
+
+def _held(changes: list[Change], side: int) -> int:
+    """How many samples of a side are among changes."""
+    return sum(len(change.audio) for change in changes if isinstance(change, Put) and change.side == side)
+
+
+def _without(change: Change, before: int) -> list[Change]:
+    """A change without the audio before a place."""
+    if not isinstance(change, Put) or change.at >= before:
+        return [change]
+    audio = change.audio[before - change.at :]
+    return [evolve(change, at=before, audio=audio)] if audio else []
 
 
 def _failure_of(work: Callable[[], None]) -> str:

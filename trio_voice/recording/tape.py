@@ -1,97 +1,140 @@
-"""Both sides of a call on one time axis, as the caller's telephone had them. Pure: what happened in, samples out.
+"""Both sides of a call on one time axis, as the caller's telephone had them. Pure: what happened in, changes of a file out.
 
-The axis counts samples (bytes of mu-law) from the call's begin. It is read off from its front, behind the call by a second: until
-then what was placed can still be moved, or cut.
+The axis counts samples (bytes of mu-law) from the call's begin. Behind the call by a second the tape is *settled*, and nothing
+changes there any more. Until then what was placed can still be moved, or cut. What has its place is given away all the same, also
+what is yet to be heard: it waits in the file and not here, and is moved and cut there.
 
 *The caller's side* comes in frames, in real time, one after the other. A frame that comes late by more than a little begins after
 a gap. If the frames that follow come faster than real time, it was the network that stood still, and not the telephone: the gap
-is closed from behind by as much. Where the gap was read off already, the caller's side runs ahead, until it is silent.
+is closed from behind by as much. Where the gap is settled already, the caller's side runs ahead, until it is silent.
 
 *The agent's side* comes faster than it is heard. What comes while nothing plays begins a *run* at that moment; what follows is
-heard in its turn. The carrier's echoes of our marks tell when it really was: the run is moved to there, so that both sides lie as
-they were at the telephone. A clear cuts what was not heard.
+heard in its turn. The carrier's echoes of our marks tell when it really was: with the first one the run is moved to there, so
+that both sides lie as they were at the telephone, and later only when it is far off. A clear cuts what was not heard.
 """
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from trio_voice.audio.g711 import ULAW_SILENCE, pcm16_to_ulaw
+from trio_voice.audio.g711 import pcm16_to_ulaw
 
 SAMPLES_PER_S = 8000
+SAID, HEARD = 0, 1
+"""The sides: what the caller said, and what the caller heard of the agent."""
 LATE_S = 0.1
 """A frame that comes later than this after the last one begins after a gap."""
 CATCH_UP_S = 0.2
 """A caller's side that is farther ahead of the clock leaves out frames in which nobody speaks."""
 FARTHEST_AHEAD_S = 5.0
 MOVED_S = 0.2
-"""Audio in the middle of which the file stands is moved only when it is off by more than this."""
+"""Audio that has its place is moved only when it is off by more than this."""
 MOST_MARKS = 10_000
 _QUIET = b"".join(pcm16_to_ulaw(level.to_bytes(2, "little", signed=True)) for level in range(-160, 161, 4))
 """The codes of mu-law in which nobody speaks: below -46 dBFS."""
-_SILENCE = bytes([ULAW_SILENCE])
+
+
+@frozen
+class Put:
+    """Audio in mu-law has its place on a side."""
+
+    side: int
+    at: int
+    audio: bytes
+
+
+@frozen
+class Blank:
+    """There is to be silence."""
+
+    side: int
+    at: int
+    samples: int
+
+
+@frozen
+class Move:
+    """What is at one place goes to another, and leaves silence; the two may overlap."""
+
+    side: int
+    at: int
+    to: int
+    samples: int
+
+
+Change = Put | Blank | Move
+"""Of a tape in a file. They are carried out in their order; where nothing was ever put is silence."""
 
 
 @define(eq=False)
 class _Stretch:
-    """Audio that is heard without a gap. The first `taken` samples were read off, and are not kept.
-
-    It is kept in the pieces in which it came: one buffer that grows at its end and is read off at its front takes twice what is
-    in it, and leaves holes that fit nothing else.
-    """
+    """Audio that is heard without a gap. What was given away of it is not kept."""
 
     start: int
-    taken: int = 0
     length: int = 0
-    """Of what is kept."""
+    given: int = 0
+    """How many of the first samples were given away."""
+    settled: int = 0
+    """How many of these cannot be moved any more. If the others were moved away from them, `start` is as if these were, too."""
+    dated: bool = False
+    """The carrier has said when it was heard."""
     _pieces: list[bytes] = field(factory=list, init=False)
 
     @property
     def head(self) -> int:
-        """Where the first sample is that was not read off."""
-        return self.start + self.taken
+        """Where the first sample is that is not settled."""
+        return self.start + self.settled
 
     @property
     def end(self) -> int:
-        return self.head + self.length
+        return self.start + self.length
+
+    @property
+    def held(self) -> int:
+        """How many samples were not given away."""
+        return self.length - self.given
+
+    @property
+    def has_its_place(self) -> bool:
+        """It is moved only when it is far off."""
+        return self.dated or self.settled > 0
 
     def add(self, audio: bytes) -> None:
         """Have more of it."""
         self._pieces.append(audio)
         self.length += len(audio)
 
-    def take(self, most: int) -> bytes:
-        """Read off the first samples."""
-        count, size = 0, 0
-        while count < len(self._pieces) and size + len(self._pieces[count]) <= most:
-            size += len(self._pieces[count])
-            count += 1
-        parts = self._pieces[:count]
-        del self._pieces[:count]
-        if size < most and self._pieces:
-            parts.append(self._pieces[0][: most - size])
-            self._pieces[0] = self._pieces[0][most - size :]
-            size = most
-        self.taken += size
-        self.length -= size
-        return b"".join(parts)
+    def give(self) -> bytes:
+        """Give away what is held."""
+        audio, self._pieces, self.given = b"".join(self._pieces), [], self.length
+        return audio
 
-    def keep(self, most: int) -> None:
-        """Forget what is behind the first samples."""
-        while self.length > most:
+    def settle(self, until: int) -> None:
+        """What is before this place stays there."""
+        self.settled = max(self.settled, min(self.length, until - self.start))
+
+    def cut(self, length: int) -> int:
+        """Forget what is behind the first samples; returns how much of that was given away."""
+        while self.length > max(length, self.given):
             last = self._pieces.pop()
             self.length -= len(last)
-            if self.length < most:
-                self.add(last[: most - self.length])
+            if self.length < length:
+                self.add(last[: length - self.length])
+        gone, self.given = max(0, self.given - length), min(self.given, length)
+        self.length -= gone
+        return gone
 
 
 @define(eq=False)
 class _Side:
     """One side: stretches in order, which do not overlap."""
 
+    number: int
     stretches: list[_Stretch] = field(factory=list)
     position: int = 0
-    """So far it was read off."""
+    """So far it is settled."""
+    _changes: list[Change] = field(factory=list, init=False)
+    """Of what was given away."""
 
     @property
     def end(self) -> int:
@@ -99,63 +142,78 @@ class _Side:
 
     @property
     def held(self) -> int:
-        return sum(stretch.length for stretch in self.stretches)
+        return sum(stretch.held for stretch in self.stretches)
 
-    def take(self, until: int) -> bytes:
-        """Read off what is before `until`, silence where nothing is."""
-        parts = []
+    def take(self, until: int) -> list[Change]:
+        """Settle what is before `until`, and give away what has its place."""
+        changes, self._changes = self._changes, []
         for stretch in self.stretches:
-            if stretch.head >= until:
-                break
-            if stretch.length:
-                parts.append(_SILENCE * (stretch.head - self.position))
-                parts.append(stretch.take(until - stretch.head))
-                self.position = stretch.head
-        while len(self.stretches) > 1 and not self.stretches[0].length:
+            stretch.settle(until)
+            if stretch.held and stretch.has_its_place:
+                changes.append(Put(self.number, stretch.start + stretch.given, stretch.give()))
+        while len(self.stretches) > 1 and self.stretches[0].settled == self.stretches[0].length:
             self.stretches.pop(0)
-        parts.append(_SILENCE * (until - self.position))
         self.position = until
-        return b"".join(parts)
+        return changes
 
     def move(self, index: int, start: int) -> None:
         """Have a stretch begin later, and with it those that it runs into."""
         stretch = self.stretches[index]
+        end = start + stretch.length
+        if index + 1 < len(self.stretches) and self.stretches[index + 1].start < end:
+            self.move(index + 1, end)  # first: what was given away of it may lie where this one goes
+        given = stretch.given - stretch.settled
+        if given > 0:
+            self._changes.append(Move(self.number, stretch.head, start + stretch.settled, given))
         stretch.start = start
-        if index + 1 < len(self.stretches) and self.stretches[index + 1].start < stretch.end:
-            self.move(index + 1, stretch.end)
 
     def move_back(self, by: int) -> int:
-        """Have the last stretch begin earlier, as far as nothing is there and it was not read off; returns how much earlier."""
+        """Have the last stretch begin earlier, as far as nothing is there and it is not settled; returns how much earlier."""
         last = self.stretches[-1]
         before = self.stretches[-2].end if len(self.stretches) > 1 else 0
-        moved = 0 if last.taken else max(0, min(by, last.start - max(before, self.position)))
+        moved = 0 if last.settled else max(0, min(by, last.start - max(before, self.position)))
         last.start -= moved
         return moved
+
+    def cut(self, at: int) -> None:
+        """Forget what is behind this place, and not settled."""
+        for stretch in self.stretches:
+            length = max(stretch.settled, min(stretch.length, at - stretch.start))
+            gone = stretch.cut(length)
+            if gone:
+                self._changes.append(Blank(self.number, stretch.end, gone))
+        while self.stretches and self.stretches[-1].settled == self.stretches[-1].length:
+            self.stretches.pop()
 
 
 @define
 class Tape:
     """The recording of one call. All moments are seconds since the call's begin, and never go back."""
 
-    _said: _Side = field(factory=_Side, init=False)
-    _heard: _Side = field(factory=_Side, init=False)
+    _said: _Side = field(factory=lambda: _Side(SAID), init=False)
+    _heard: _Side = field(factory=lambda: _Side(HEARD), init=False)
     _marks: dict[str, tuple[_Stretch, int]] = field(factory=dict, init=False)
     """Where our marks are: a run, and how far in it."""
 
     @property
+    def position(self) -> int:
+        """How many samples of each side are settled."""
+        return self._said.position
+
+    @property
     def position_s(self) -> float:
-        """So far the tape was read off."""
-        return self._said.position / SAMPLES_PER_S
+        """The same, in seconds."""
+        return self.position / SAMPLES_PER_S
 
     @property
     def held(self) -> int:
-        """How many samples wait to be read off, of both sides."""
+        """How many samples were not given away, of both sides."""
         return self._said.held + self._heard.held
 
-    def take(self, until_s: float) -> tuple[bytes, bytes]:
-        """Read off both sides up to a moment: what the caller said and heard, as long as each other."""
-        until = max(round(until_s * SAMPLES_PER_S), self._said.position)
-        return self._said.take(until), self._heard.take(until)
+    def take(self, until_s: float) -> list[Change]:
+        """Settle all up to a moment; returns what has its place of both sides, and what became of what was given before."""
+        until = max(round(until_s * SAMPLES_PER_S), self.position)
+        return self._said.take(until) + self._heard.take(until)
 
     def said(self, audio: bytes, now_s: float) -> None:
         """A frame of the caller's voice came."""
@@ -181,7 +239,7 @@ class Tape:
         """A mark stands behind what was played last."""
         if self._heard.stretches and len(self._marks) < MOST_MARKS:
             run = self._heard.stretches[-1]
-            self._marks[name] = (run, run.taken + run.length)
+            self._marks[name] = (run, run.length)
 
     def mark_echoed(self, name: str, now_s: float) -> None:
         """What is before this mark was heard by now, and not earlier."""
@@ -190,14 +248,11 @@ class Tape:
         if run is None or run not in runs:
             return
         late = round(now_s * SAMPLES_PER_S) - (run.start + place)
-        if late > (MOVED_S * SAMPLES_PER_S if run.taken else 0):
+        if late > (MOVED_S * SAMPLES_PER_S if run.has_its_place else 0):
             self._heard.move(runs.index(run), run.start + late)
+        run.dated = True
 
     def cleared(self, now_s: float) -> None:
         """The carrier was told to forget what was not heard."""
-        now, runs = round(now_s * SAMPLES_PER_S), self._heard.stretches
         self._marks.clear()
-        for run in runs:
-            run.keep(max(0, now - run.head))
-        while runs and not runs[-1].length:
-            runs.pop()
+        self._heard.cut(round(now_s * SAMPLES_PER_S))

@@ -52,7 +52,7 @@ _KNOWN_FIRST_BYTES = frozenset(
     {final | opcode for final in (0, _FIN) for opcode in (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)}
     | {_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 )
-_KEYS_AT_ONCE = 1024
+_KEYS_AT_ONCE = 256
 ALL = sys.maxsize
 
 
