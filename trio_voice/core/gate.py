@@ -28,6 +28,7 @@ LOUDER_FRAMES = 2
 """Two of the last three measured frames; where every second frame is measured, they are 120 ms."""
 TAIL_FRAMES = 15
 """So many measured frames after the agent was heard last its echo may still come: 300 to 600 ms."""
+_SPEAKING = TurnState.SPEAKING  # with every measured frame: Python 3.11 takes 0.15 us to find a member
 CAN_PASS = frozenset({Refusal.ECHO, Refusal.BELOW_LEVEL})
 
 
@@ -54,17 +55,6 @@ class BargeInGate:
         """Take the level of one caller's frame in, with what the agent was heard to say meanwhile."""
         self.floor.add(level_dbfs)
         floor_dbfs = self.floor.dbfs
-        self._recent.append(level_dbfs)
-        self._louder.append(agent_dbfs is None or self.echo.is_louder_than_echo(level_dbfs, agent_dbfs, floor_dbfs))
-        self._listen_for_the_caller(level_dbfs, agent_dbfs, floor_dbfs)
-        if len(self._recent) > RECENT_FRAMES:
-            del self._recent[0], self._louder[0], self._unexplained[0]
-        if agent_dbfs is not None and (self.denied is not None or self.standing.turn is not TurnState.SPEAKING):
-            self.echo.learn(level_dbfs, agent_dbfs, floor_dbfs)
-        if not self.standing.calibrated and self.floor.usable_frames >= self.settings.calibration_min_frames:
-            self.standing.calibrated = True
-
-    def _listen_for_the_caller(self, level_dbfs: float, agent_dbfs: float | None, floor_dbfs: float) -> None:
         if agent_dbfs is not None:
             self._agent_dbfs, self._tail_frames = agent_dbfs, TAIL_FRAMES
         elif self._tail_frames:
@@ -72,8 +62,17 @@ class BargeInGate:
         else:
             self._agent_dbfs = float("-inf")
         self._echo_frames += self._agent_dbfs >= AUDIBLE_DBFS
-        self._unexplained.append(self.echo.is_louder_than_echo(level_dbfs, self._agent_dbfs, floor_dbfs))
+        is_unexplained = self.echo.is_louder_than_echo(level_dbfs, self._agent_dbfs, floor_dbfs)
+        self._recent.append(level_dbfs)
+        self._louder.append(agent_dbfs is None or is_unexplained)
+        self._unexplained.append(is_unexplained)
         self._caller_heard = self._caller_heard or sum(self._unexplained) >= LOUDER_FRAMES
+        if len(self._recent) > RECENT_FRAMES:
+            del self._recent[0], self._louder[0], self._unexplained[0]
+        if agent_dbfs is not None and (self.denied is not None or self.standing.turn is not _SPEAKING):
+            self.echo.learn(level_dbfs, agent_dbfs, floor_dbfs)
+        if not self.standing.calibrated and self.floor.usable_frames >= self.settings.calibration_min_frames:
+            self.standing.calibrated = True
 
     def speech_began(self) -> None:
         """Speech is reported: from here on it is judged whose it is. What made the detector report it is in the recent frames."""

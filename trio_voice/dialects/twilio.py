@@ -185,8 +185,10 @@ class TwilioDialect:
             return self._ignore(*_what_is_wrong(message, error))
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             return self._ignore(OddityKind.NOT_JSON, f"{len(message)} characters that are not JSON: {error}")
-        if isinstance(wire, _Media) and self._phase is _STREAMING and wire.stream_sid == self._stream_sid:
-            return self._media(wire.media)
+        if type(wire) is _Media and self._phase is _STREAMING and wire.stream_sid == self._stream_sid:
+            media = wire.media
+            if media.track == "inbound":
+                return (StreamAudio(media.payload, media.timestamp, media.chunk),)
         return self._other(wire)
 
     def encode(self, command: Command) -> tuple[str, ...]:

@@ -186,40 +186,44 @@ class CallRunner:
 
     def feed(self, event: Event) -> None:
         """Tell the state machine what happened and do what it says, before anything else can happen. It never raises."""
-        self._events.append(event)
-        if not self._working:  # else a command had an event of its own: it is next
-            self._work()
+        if self._working:  # a command had an event of its own: it is next
+            self._events.append(event)
+        elif type(event) is CallerAudio and self.end_reason is None and (time := self._time()) < self._alarm_at:
+            self._work(self._tell_of_a_frame, event, self._clock(time))  # fifty a second: the shortest way
+        else:
+            self._events.append(event)
+            self._work(self._work_off)
 
-    def _work(self) -> None:
+    def _work(self, do: Callable[..., None], *facts: object) -> None:
         self._working = True
         try:
-            deadline = self._work_off()
+            do(*facts)
+            if self._events:
+                self._work_off()
         except Exception as error:
             self._working = False
             self._state_machine_failed(error)
             return
         self._working = False
+        deadline = None if self.end_reason is not None else self.call.parts.deadlines.next_at
         at = math.inf if deadline is None else self._origin + deadline
         if at != self._alarm_at:
             self._alarm.deadline = self._alarm_at = at
 
-    def _work_off(self) -> float | None:
-        """Let every deadline act that is due, and tell the state machine every event: whichever is the next.
-
-        Returns the deadline that is then the next.
-        """
+    def _work_off(self) -> None:
+        """Let every deadline act that is due, and tell the state machine every event: whichever is the next."""
         time, events, deadlines = self._time(), self._events, self.call.parts.deadlines
         for _ in range(STEPS_AT_ONCE):
             if self.end_reason is not None:
                 events.clear()
-                return None
+                return
             deadline = deadlines.next_at
             if deadline is not None and self._origin + deadline <= time and not (events and type(events[0]) is FatalErrorRaised):
                 self._deadline_passed(self._clock(time, deadline))
             elif events:
                 self._tell(events.pop(0), self._clock(time))
             else:
-                return deadline
+                return
         raise LocalProtocolError("the deadlines of the call do not come to rest")
 
     def _deadline_passed(self, now: float) -> None:
@@ -271,7 +275,11 @@ class CallRunner:
 
     def _clock(self, time: float, at_least: float = 0.0) -> float:
         """Seconds since the call began, in whole microseconds where possible: the journal shows exactly what was decided on."""
-        self._now = max(self._now, at_least, int((time - self._origin) * 1e6 + 0.5) / 1e6)
+        now = int((time - self._origin) * 1e6 + 0.5) / 1e6
+        if now > self._now:  # it hardly ever is not
+            self._now = now
+        if at_least > self._now:
+            self._now = at_least
         return self._now
 
     async def _ring(self) -> None:
@@ -279,7 +287,7 @@ class CallRunner:
         while True:
             with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
-            self._work()
+            self._work(self._work_off)
 
     def _state_machine_failed(self, error: Exception) -> None:
         self._failures += 1

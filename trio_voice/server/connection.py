@@ -78,6 +78,8 @@ class Connection(MessageSocket):
     """A Ping, a Pong or a Close that waits for the message before it. Of several Pongs one is owed (RFC 6455, 5.5.3)."""
     _left: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     """Where one waits for the task that reads, or writes, to be done with it."""
+    _asked: int = field(default=0, init=False)
+    """How many wait for a sign of life."""
     _closing: trio.Event | None = field(default=None, init=False)
 
     # --- in
@@ -137,24 +139,25 @@ class Connection(MessageSocket):
         if not messages:
             if self._demands or self._resume_at or self._state is not _OPEN:
                 return END
-            if self._decoder.has_more:
-                self._decode(b"")
-            elif (data := self._read_now()) is None:
+            try:
+                data = b"" if self._decoder.has_more else self._wire.receive_now()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if data is None:
                 return MORE
+            text = self._decoder.only_a_text(data)
+            if text is not None:
+                self._count(len(data), 1)
+                take(text)
+            elif data or self._decoder.has_more:
+                self._decode(data)
             else:
-                self._hear(data)
+                self._hear(b"")
         for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
             take(messages.pop(0))
         if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
             return END
         return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE
-
-    def _read_now(self) -> bytes | None:
-        """Read what is there without waiting; None: nothing is, b"" is the end, whatever kind of end."""
-        try:
-            return self._wire.receive_now()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
 
     async def _read(self) -> None:
         """Wait for bytes, and take the messages that they complete; first those in the bytes that came before."""
@@ -191,9 +194,6 @@ class Connection(MessageSocket):
 
     def _decode(self, data: bytes | bytearray) -> None:
         """Decode what was read. An answer may be cancelled: all messages are kept before the first is given."""
-        now = self.heard_at = self._time()
-        if self._left:  # somebody waits for a sign of life
-            self._left.unpark_all()
         all_received = self._decoder.decode(data)
         for received in all_received:
             if type(received) is str or type(received) is bytes:
@@ -202,8 +202,15 @@ class Connection(MessageSocket):
                 self._demands[-1] = received  # of several Pongs one is owed: a flood of Pings costs one answer a go
             elif not isinstance(received, Pong):
                 self._demands.append(received)
+        self._count(len(data), len(all_received))
+
+    def _count(self, size: int, frames: int) -> None:
+        """Take note of a sign of life, and of what it costs: so many bytes, with so many whole frames."""
+        now = self.heard_at = self._time()
+        if self._asked:
+            self._left.unpark_all()
         if self._allowance is not None:
-            pause_s = self._allowance.spend(len(data), len(all_received), now)
+            pause_s = self._allowance.spend(size, frames, now)
             if pause_s:
                 self._resume_at = now + pause_s
                 if self._allowance.is_used_up:
@@ -299,8 +306,12 @@ class Connection(MessageSocket):
         try:
             if self._state is _State.OPEN:
                 await self._send_answer(self._answer + self._encoder.ping())
-            while self._state is _State.OPEN and self.heard_at == heard_at:
-                await self._left.park()
+            self._asked += 1
+            try:
+                while self._state is _State.OPEN and self.heard_at == heard_at:
+                    await self._left.park()
+            finally:
+                self._asked -= 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end(_State.OVER, ABNORMAL_CLOSURE)
 

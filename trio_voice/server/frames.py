@@ -119,10 +119,6 @@ class FrameDecoder:
         if self._over:
             return []
         rest = self._rest
-        if not rest and not self._opcode:
-            text = self._only_a_text(data)
-            if text is not None:
-                return [text]
         if rest:
             rest += data
             if len(rest) < self._needed:
@@ -140,17 +136,21 @@ class FrameDecoder:
                 rest += data[used:]
         return received
 
-    def _only_a_text(self, data: bytes | bytearray) -> str | None:
-        """Return what is by far the most frequent: one whole text message of 126 bytes or more, and nothing besides."""
+    def only_a_text(self, data: bytes) -> str | None:
+        """Decode what is by far the most frequent: one whole text message of 126 bytes or more, and nothing besides.
+
+        None, and nothing is taken in: it is something else, which is for `decode`.
+        """
         size = len(data) - (8 if self.masked else 4)
         if (
             126 <= size <= self.limit_bytes
             and data[0] == _WHOLE_TEXT
             and data[1] == (_MASKED | 126 if self.masked else 126)
             and (data[2] << 8 | data[3]) == size
+            and not (self._rest or self._opcode or self._over)
         ):
             try:
-                return (mask(data[8:], data[4:8]) if self.masked else data[4:]).decode()
+                return (apply_mask(data[8:], data[4:8]) if self.masked else data[4:]).decode()
             except UnicodeDecodeError:
                 return None  # which is told on the way of all others
         return None
@@ -294,23 +294,24 @@ class FrameEncoder:
         size = len(payload)
         bit = _MASKED if self.masked else 0
         if size < 126:
-            head = struct.pack("!BB", first, bit | size)
+            head = _pack_short(first, bit | size)
         elif size < 65536:
-            head = struct.pack("!BBH", first, bit | 126, size)
+            head = _pack_middle(first, bit | 126, size)
         else:
-            head = struct.pack("!BBQ", first, bit | 127, size)
+            head = _pack_long(first, bit | 127, size)
         if not self.masked:
             return head + payload
-        key = self._key()
-        return b"".join((head, key, mask(payload, key)))
-
-    def _key(self) -> bytes:
-        """Return four bytes that nobody can guess (RFC 6455, section 5.3); they are drawn many at a time."""
         used = self._keys_used
-        if used == len(self._keys):
+        if used == len(self._keys):  # nobody can guess them (RFC 6455, section 5.3); they are drawn many at a time
             self._keys, used = os.urandom(_KEYS_AT_ONCE), 0
         self._keys_used = used + 4
-        return self._keys[used : used + 4]
+        key = self._keys[used : used + 4]
+        return head + key + apply_mask(payload, key)
+
+
+_pack_short = struct.Struct("!BB").pack
+_pack_middle = struct.Struct("!BBH").pack
+_pack_long = struct.Struct("!BBQ").pack
 
 
 def mask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
