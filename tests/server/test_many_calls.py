@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -109,8 +109,8 @@ def watched(seen: Seen) -> type[CallRunner]:
             seen.timers[timer.value] += 1
             super()._deadline_passed(now)
 
-        def _work(self) -> None:
-            super()._work()
+        def _work(self, do: Callable[..., None], *facts: object) -> None:
+            super()._work(do, *facts)
             if self.end_reason is None:  # R20: something will happen, and the alarm is set for it
                 assert self.call.lifeline() is not None
                 deadline = self.call.next_deadline()

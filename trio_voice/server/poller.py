@@ -31,6 +31,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.server.socket_waits import SocketWait, SocketWaits
+from trio_voice.server.timer_file import TimerFile
 
 SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
@@ -66,17 +67,23 @@ class _Watch(SocketWait):
 
 @define(eq=False)
 class _Sets:
-    """The sockets that are served at once, those that can wait, and both."""
+    """The sockets that are served at once, those that can wait, both, and the first with a timer."""
 
     prompt: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - no epoll, no error before it is used
     patient: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - as above
     both: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - as above
+    gathering: select.epoll = field(factory=lambda: select.epoll(), init=False)  # noqa: PLW0108 - as above
+    timer: TimerFile = field(factory=TimerFile, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.gathering.register(self.timer.fileno(), select.EPOLLIN)
+        self.gathering.register(self.prompt.fileno(), select.EPOLLIN)
         self.both.register(self.prompt.fileno(), select.EPOLLIN)
         self.both.register(self.patient.fileno(), select.EPOLLIN)
 
     def close(self) -> None:
+        self.timer.close()
+        self.gathering.close()
         self.both.close()
         self.prompt.close()
         self.patient.close()
@@ -106,8 +113,8 @@ class Poller:
         if some_left:
             await trio.lowlevel.checkpoint()
         elif some_patient and self._patient >= FEWEST_PATIENT:
-            with trio.move_on_after(min(LONGEST_GATHERING_S, GATHERED_FRAMES / FRAMES_A_SECOND / self._patient)):
-                await trio.lowlevel.wait_readable(self._sets.prompt.fileno())
+            self._sets.timer.set(min(LONGEST_GATHERING_S, GATHERED_FRAMES / FRAMES_A_SECOND / self._patient))
+            await trio.lowlevel.wait_readable(self._sets.gathering.fileno())
         else:
             await trio.lowlevel.wait_readable(self._sets.both.fileno())
 
