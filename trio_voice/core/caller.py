@@ -60,7 +60,10 @@ def on_call_started(parts: Parts, _event: CallStarted, now: float) -> None:
 def on_caller_audio(parts: Parts, event: CallerAudio, now: float) -> bool:
     """Hand a frame on, or keep it while there is no session; True when its level made a barge-in of what was none before."""
     parts.media_at = now
-    cut = event.level_dbfs is not None and _hear(parts, event.level_dbfs, now)
+    level_dbfs, playback, cut = event.level_dbfs, parts.playback, False
+    if level_dbfs is not None:
+        parts.gate.hear(level_dbfs, playback.level_dbfs(now) if playback.speaking else None)
+        cut = parts.gate.denied is not None and _looked_at_again(parts, now)
     if parts.sessions.keeping:
         parts.sessions.keep(event.audio)
     session = parts.standing.session
@@ -69,9 +72,9 @@ def on_caller_audio(parts: Parts, event: CallerAudio, now: float) -> bool:
     return cut
 
 
-def _hear(parts: Parts, level_dbfs: float, now: float) -> bool:
-    gate, playback = parts.gate, parts.playback
-    gate.hear(level_dbfs, playback.level_dbfs(now) if playback.speaking else None)
+def _looked_at_again(parts: Parts, now: float) -> bool:
+    """Whether what was no barge-in is one by now."""
+    gate = parts.gate
     if gate.denied not in CAN_PASS or parts.standing.turn is not TurnState.SPEAKING:
         return False
     gate.denied = _barge_in(parts, now)
