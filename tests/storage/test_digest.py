@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.records.samples import facts, journal, recorded
 from trio_voice.storage import digest
 from trio_voice.storage.call_record import CallRecord, Latency, LatencyKind, Outcome, Speaker, ToolUse, Turn
-from trio_voice.storage.digest import MOST_CHARACTERS, read_record
+from trio_voice.storage.digest import LARGEST, MOST_CHARACTERS, read_record
 
 Line = dict[str, Any]
 
@@ -232,6 +232,8 @@ def test_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lost_lines_are_counted() -> None:
     assert read({"lost_lines": 3}, {"lost_lines": 4}).lost_lines == 7
+    assert read({"lost_lines": 2**64}, {"lost_lines": -1}, {"lost_lines": "x"}, {"lost_lines": 4}).lost_lines == 4
+    assert read(*[{"lost_lines": LARGEST - 1}] * 3).lost_lines == LARGEST
 
 
 def test_a_journal_that_was_cut_off_in_a_line_gives_what_it_has() -> None:

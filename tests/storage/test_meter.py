@@ -7,7 +7,7 @@ import pytest
 from trio_voice.core.commands import ClearPlayback, PlayAudio
 from trio_voice.core.events import CallerAudio, ModelAudio
 from trio_voice.storage.journal import JournalWriter
-from trio_voice.storage.meter import CALLER_HOLDS_S, UNMEASURED_DBFS, Levels, Meter, levels_of
+from trio_voice.storage.meter import CALLER_HOLDS_S, MOST_LEVELS, UNMEASURED_DBFS, Levels, Meter, levels_of
 
 WRITER = JournalWriter()
 SECOND = bytes(8000)
@@ -73,3 +73,11 @@ def test_the_levels_of_a_whole_call_are_taken_at_the_end_of_each_piece_of_time()
     lines = ['{"journal":1,"call_id":"c1"}', '{"t":x}', caller(0.1, -40.0), *agent(0.2, -20.0, bytes(1600)), caller(0.75, -50.0)]
     assert levels_of(lines, 0.25) == [Levels(-40.0, -20.0), Levels(None, None), Levels(None, None)]
     assert levels_of([], 0.25) == []
+
+
+@pytest.mark.parametrize("damaged", ["1e400", "1e18", "nan"])
+def test_a_line_whose_time_is_damaged_makes_no_levels_without_end(damaged: str) -> None:
+    lines = [caller(0.1, -40.0), f'{{"t":{damaged},"event":"CallerAudio","level_dbfs":-10.0}}', caller(0.75, -50.0)]
+    assert levels_of(lines, 0.25) == [Levels(-40.0), Levels(None), Levels(None)]
+    last = caller(MOST_LEVELS * 0.25, -40.0)
+    assert len(levels_of([last], 0.25)) == MOST_LEVELS

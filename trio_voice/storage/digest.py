@@ -121,8 +121,8 @@ class _Digest:
     def take_fields(self, fields: Fields) -> None:
         if "journal" in fields:
             self.header = fields
-        elif isinstance(lost := fields.get("lost_lines"), int):
-            self.lost_lines += lost
+        elif "lost_lines" in fields:
+            self.lost_lines = min(self.lost_lines + _whole(fields, "lost_lines"), LARGEST)
         elif isinstance(t := fields.get("t"), int | float):
             self.last_t = max(self.last_t, float(t))
             if isinstance(timer := fields.get("timer"), str):

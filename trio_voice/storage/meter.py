@@ -15,6 +15,7 @@ BYTES_PER_S = 8000
 CALLER_HOLDS_S = 0.3
 """A level that is older says nothing about now: the caller's stream has stopped."""
 
+MOST_LEVELS = 10_000
 UNMEASURED_DBFS = -25.0
 """What is played and did not come from a model (the tone of a recording, say) was not measured: it is shown as loud as this."""
 
@@ -88,11 +89,14 @@ class Meter:
 
 
 def levels_of(lines: Iterable[str], every_s: float) -> list[Levels]:
-    """The levels of a whole call, one every `every_s` seconds, each of them as it was at the end of its time."""
+    """The levels of a whole call, one every `every_s` seconds, each of them as it was at the end of its time.
+
+    There are MOST_LEVELS at most: a line beyond them, whose time is damaged perhaps, is passed over.
+    """
     meter, found = Meter(), list[Levels]()
     for line in lines:
         now_s = _moment_of(line)
-        if now_s is None:
+        if now_s is None or now_s > MOST_LEVELS * every_s:
             continue
         while (len(found) + 1) * every_s <= now_s:
             found.append(meter.levels((len(found) + 1) * every_s))
