@@ -79,5 +79,6 @@ def test_the_levels_of_a_whole_call_are_taken_at_the_end_of_each_piece_of_time()
 def test_a_line_whose_time_is_damaged_makes_no_levels_without_end(damaged: str) -> None:
     lines = [caller(0.1, -40.0), f'{{"t":{damaged},"event":"CallerAudio","level_dbfs":-10.0}}', caller(0.75, -50.0)]
     assert levels_of(lines, 0.25) == [Levels(-40.0), Levels(None), Levels(None)]
+    assert levels_of(lines[1:2], 1e305) == []
     last = caller(MOST_LEVELS * 0.25, -40.0)
     assert len(levels_of([last], 0.25)) == MOST_LEVELS

@@ -96,7 +96,7 @@ def levels_of(lines: Iterable[str], every_s: float) -> list[Levels]:
     meter, found = Meter(), list[Levels]()
     for line in lines:
         now_s = _moment_of(line)
-        if now_s is None or now_s > MOST_LEVELS * every_s:
+        if now_s is None or now_s / every_s > MOST_LEVELS:
             continue
         while (len(found) + 1) * every_s <= now_s:
             found.append(meter.levels((len(found) + 1) * every_s))
