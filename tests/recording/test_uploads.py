@@ -24,6 +24,7 @@ from trio_voice.recording import uploads as module
 from trio_voice.recording.recordings import mark_of, recordings_in
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.recording.uploads import LAST_UPLOAD_LIMIT_S, QUIET_S, Uploads, uploads_to
+from trio_voice.recording.wav_file import header
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.threads import NO_THREAD
 
@@ -225,7 +226,9 @@ async def test_a_store_that_is_gone_and_back_and_a_server_that_ended_meanwhile(
 async def test_what_a_killed_server_left_is_uploaded_and_nothing_else(
     mock_clock: trio.testing.MockClock, tmp_path: Path, endpoint: str, bucket: str
 ) -> None:
-    leave(tmp_path, 1)
+    killed = leave(tmp_path, 1)
+    killed.write_bytes(header(8) + b"12345678" + b"what was not heard yet")
+    age(killed)
     leave(tmp_path, 2, is_marked=False)
     stranger = tmp_path / call_id(3) / "mine.wav.upload"
     stranger.parent.mkdir()
@@ -234,7 +237,7 @@ async def test_what_a_killed_server_left_is_uploaded_and_nothing_else(
     with structlog.testing.capture_logs() as logs:
         async with uploading(tmp_path, endpoint, bucket) as uploads:
             await settled(uploads)
-    assert stored(endpoint, bucket) == {name_of(1): b"RIFF1"}
+    assert stored(endpoint, bucket) == {name_of(1): header(8) + b"12345678"}
     assert [(line["event"], line["recordings"]) for line in logs] == [("recordings of before are uploaded", 1)]
     assert stranger.exists()
 

@@ -22,6 +22,7 @@ from trio_voice.errors import ConfigError, how_to_install
 from trio_voice.recording.bucket import Bucket, UploadError
 from trio_voice.recording.recordings import MARK, files_in, mark_of
 from trio_voice.recording.settings import RecordingSettings, bucket_and_prefix
+from trio_voice.recording.wav_file import cut_off_what_is_not_counted
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.threads import in_thread
 
@@ -169,6 +170,8 @@ class Uploads:
                 return ""
             with suppress(OSError):  # it may be there already, and the disk full
                 _make_mark(path)
+            if not ours:
+                cut_off_what_is_not_counted(path)
             self.bucket.put(path, path.relative_to(self.folder).as_posix(), trio.from_thread.check_cancelled)
             mark_of(path).unlink(missing_ok=True)
         except UploadError as error:
