@@ -59,7 +59,7 @@ def test_a_step_down_is_followed_in_a_third_of_a_second() -> None:
     assert floor.dbfs == -60.0
 
 
-@given(st.lists(st.floats(-100, 0), max_size=400))
+@given(st.lists(st.integers(-10_000, 0).map(lambda hundredths: hundredths / 100), max_size=400))
 def test_it_is_what_the_definition_says(levels_dbfs: list[float]) -> None:
     usable = [level_dbfs for level_dbfs in levels_dbfs if level_dbfs >= -85.0]
     window = sorted(usable[-150:])
@@ -71,3 +71,13 @@ def test_it_is_what_the_definition_says(levels_dbfs: list[float]) -> None:
         return
     estimate = window[0] if count < 15 else window[count // 10]
     assert floor.dbfs == min(max(estimate, -72.0), -45.0 if count < 100 else -28.0)
+
+
+def test_a_level_above_all_that_can_be_counts_as_the_highest() -> None:
+    assert fed(*[1e9] * 200).dbfs == -28.0
+    assert fed(*[-60.0] * 20, *[1e300] * 5).dbfs == -60.0
+
+
+def test_levels_are_kept_to_a_hundredth() -> None:
+    assert fed(*[-51.3] * 20).dbfs == -51.3
+    assert fed(*[-51.304] * 20).dbfs == -51.3

@@ -30,10 +30,11 @@ WINDOW_FRAMES = 150
 
 @define
 class NoiseFloor:
-    """A running estimate; `add` one level a frame, read `dbfs`. The window is bounded: 150 levels."""
+    """A running estimate; `add` one level a frame, read `dbfs`. The window is bounded: 150 levels, to a hundredth of a dB."""
 
-    _levels: array[float] = field(factory=lambda: array("d"), init=False)
-    _sorted: array[float] = field(factory=lambda: array("d"), init=False)
+    _levels: array[int] = field(factory=lambda: array("h"), init=False)
+    """In hundredths of a dB: there is one window for each call."""
+    _sorted: array[int] = field(factory=lambda: array("h"), init=False)
 
     @property
     def usable_frames(self) -> int:
@@ -47,8 +48,9 @@ class NoiseFloor:
         if len(self._levels) == WINDOW_FRAMES:
             oldest = self._levels.pop(0)
             del self._sorted[bisect_left(self._sorted, oldest)]
-        self._levels.append(level_dbfs)
-        insort(self._sorted, level_dbfs)
+        level = round(100 * min(level_dbfs, 0.0))
+        self._levels.append(level)
+        insort(self._sorted, level)
 
     @property
     def dbfs(self) -> float:
@@ -56,5 +58,5 @@ class NoiseFloor:
         count = len(self._sorted)
         if count < FEWEST_FRAMES:
             return FALLBACK_DBFS
-        estimate = self._sorted[0] if count < PERCENTILE_FROM_FRAMES else self._sorted[count // 10]
+        estimate = self._sorted[0 if count < PERCENTILE_FROM_FRAMES else count // 10] / 100
         return min(max(estimate, LOWEST_DBFS), CAP_EARLY_DBFS if count < EARLY_FRAMES else CAP_DBFS)
