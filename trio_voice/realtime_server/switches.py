@@ -104,7 +104,7 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Switches:
         """Return a copy with some switches set. Raises ConfigError, which says `where` the changes came from."""
-        known = [field.name for field in msgspec.structs.fields(Switches)]
+        known = Switches.__struct_fields__  # not structs.fields: it evaluates all annotations, 1.5 ms for each rule of a script
         for name in changes:
             if name not in known:
                 close = get_close_matches(name, known, n=1)
