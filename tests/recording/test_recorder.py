@@ -22,7 +22,7 @@ from trio_voice.core.commands import ClearPlayback, PlayAudio, SendMark
 from trio_voice.core.events import CallerAudio, PlaybackMarked
 from trio_voice.recording import wav_file
 from trio_voice.recording.recorder import BEHIND_S, LONGEST_WAIT_S, WRITE_EVERY_S, Recorder
-from trio_voice.recording.wav_file import HEADER_BYTES
+from trio_voice.storage.wav_header import HEADER_BYTES
 from trio_voice.storage.writing import LAST_WRITE_LIMIT_S, writing
 
 FRAME = b"\x20" * 160

@@ -24,9 +24,9 @@ from trio_voice.recording import uploads as module
 from trio_voice.recording.recordings import mark_of, recordings_in
 from trio_voice.recording.settings import RecordingSettings
 from trio_voice.recording.uploads import LAST_UPLOAD_LIMIT_S, QUIET_S, Uploads, uploads_to
-from trio_voice.recording.wav_file import header
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.threads import NO_THREAD
+from trio_voice.storage.wav_header import HEADER_BYTES, header
 
 pytest.importorskip("moto", reason="moto is not installed")
 
@@ -221,6 +221,18 @@ async def test_a_store_that_is_gone_and_back_and_a_server_that_ended_meanwhile(
         async with uploading(tmp_path, endpoint, bucket) as uploads:
             await settled(uploads)
         assert stored(endpoint, bucket) == {name_of(number): path.read_bytes() for number, path in enumerate(paths, 1)}
+
+
+async def test_what_a_disk_that_hung_at_the_end_of_a_call_left_behind_the_recording_is_not_uploaded(
+    mock_clock: trio.testing.MockClock, tmp_path: Path, endpoint: str, bucket: str
+) -> None:
+    async with uploading(tmp_path, endpoint, bucket) as uploads:
+        async with uploads.attend(LiveCall(call_id(1), "CA1", STARTED_AT, tmp_path / call_id(1))):
+            path = leave(tmp_path, 1)
+            path.write_bytes(header(8) + b"12345678" + b"what was not heard")
+        await settled(uploads)
+    assert stored(endpoint, bucket) == {name_of(1): header(8) + b"12345678"}
+    assert path.stat().st_size == HEADER_BYTES + 8
 
 
 async def test_what_a_killed_server_left_is_uploaded_and_nothing_else(

@@ -11,7 +11,8 @@ import pytest
 
 from trio_voice.audio.g711 import pcm16_to_ulaw, ulaw_to_pcm16
 from trio_voice.recording import wav_file as module
-from trio_voice.recording.wav_file import HEADER_BYTES, WavFile, cut_off_what_is_not_counted, header
+from trio_voice.recording.wav_file import WavFile
+from trio_voice.storage.wav_header import HEADER_BYTES, header
 
 LEFT = pcm16_to_ulaw(np.arange(0, 16_000, 100, dtype="<i2").tobytes())
 RIGHT = bytes(reversed(LEFT))
@@ -109,20 +110,6 @@ def test_r37_a_program_that_dies_between_samples_and_sizes_leaves_a_whole_file(
     monkeypatch.undo()
     file.close()
     assert path.stat().st_size == HEADER_BYTES + 4 * SIZE
-
-
-def test_what_a_killed_program_left_is_cut_off_where_its_header_says_and_nothing_else_is(tmp_path: Path) -> None:
-    path, other = tmp_path / "call.wav", tmp_path / "other.wav"
-    file = WavFile(path)
-    file.put(1, 0, RIGHT * 3)
-    file.count(SIZE)
-    cut_off_what_is_not_counted(path)
-    assert path.read_bytes() == header(4 * SIZE) + sides(b"\xff" * SIZE, RIGHT)
-    for content in (b"", path.read_bytes(), b"R" * 100):
-        other.write_bytes(content)
-        cut_off_what_is_not_counted(other)
-        assert other.read_bytes() == content
-    file.close()
 
 
 def test_a_write_that_fails_in_the_middle_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

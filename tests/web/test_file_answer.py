@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message
 from tests.server.rig import no_threads, threads_at_once
 from tests.web.asgi_client import Answer, get
 from trio_voice.storage.threads import NO_THREAD
+from trio_voice.storage.wav_header import header
 from trio_voice.web import file_answer as module
 from trio_voice.web.answers import error_answer
 from trio_voice.web.file_answer import READ_LIMIT_S, FileAnswer
@@ -45,6 +46,10 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
+def fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
 async def ask(path: Path, method: str = "GET", **headers: str) -> Answer:
     return await get(serving(path), "/file", {name.replace("_", "-"): value for name, value in headers.items()}, method)
 
@@ -60,6 +65,17 @@ async def test_the_whole_file_comes_with_what_a_player_has_to_know(path: Path) -
         "last-modified": "Sun, 09 Sep 2001 01:46:40 GMT",
         "etag": '"de0b6b3a7640000-a"',
     }
+
+
+async def test_what_a_recording_does_not_count_is_served_to_nobody(path: Path) -> None:
+    """While a call goes on, and after a server that was killed, speech that was not heard is behind the end."""
+    recording = header(8) + b"12345678"
+    fill(path, recording + b"not heard")
+    answer = await ask(path)
+    assert (answer.status, answer.headers["content-length"], answer.body) == (200, "52", recording)
+    assert (await ask(path, range="bytes=48-")).body == b"5678"
+    assert (await ask(path, range="bytes=-4")).body == b"5678"
+    assert (await ask(path, range="bytes=52-")).status == 416
 
 
 async def test_an_empty_file_is_an_empty_answer(path: Path) -> None:

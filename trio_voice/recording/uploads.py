@@ -22,9 +22,9 @@ from trio_voice.errors import ConfigError, how_to_install
 from trio_voice.recording.bucket import Bucket, UploadError
 from trio_voice.recording.recordings import MARK, files_in, mark_of
 from trio_voice.recording.settings import RecordingSettings, bucket_and_prefix
-from trio_voice.recording.wav_file import cut_off_what_is_not_counted
 from trio_voice.server.directory import LiveCall
 from trio_voice.storage.threads import in_thread
+from trio_voice.storage.wav_header import cut_off_what_is_not_counted
 
 log = structlog.get_logger(__name__)
 
@@ -170,8 +170,7 @@ class Uploads:
                 return ""
             with suppress(OSError):  # it may be there already, and the disk full
                 _make_mark(path)
-            if not ours:
-                cut_off_what_is_not_counted(path)
+            cut_off_what_is_not_counted(path)  # of a killed server, or where the disk hung at the call's end
             self.bucket.put(path, path.relative_to(self.folder).as_posix(), trio.from_thread.check_cancelled)
             mark_of(path).unlink(missing_ok=True)
         except UploadError as error:

@@ -8,7 +8,6 @@ takes; what is behind its sizes is part of no recording. All methods do I/O and 
 from __future__ import annotations
 
 import os
-import struct
 from array import array
 from io import FileIO
 from pathlib import Path
@@ -16,39 +15,12 @@ from pathlib import Path
 from attrs import define, field
 
 from trio_voice.audio.g711 import pcm16_to_ulaw, ulaw_to_pcm16
+from trio_voice.storage.wav_header import FRAME_BYTES, HEADER_BYTES, header
 
-SAMPLE_RATE_HZ = 8000
-FRAME_BYTES = 4
-"""A sample of each side."""
-HEADER_BYTES = 44
 MOST_BYTES = 2**32 - 2**16
 """A WAV file counts its bytes with 32 bits: that is after 37 hours."""
 _AT_ONCE = 2000
 """So many samples are written in one go: each thread keeps what it once needed."""
-
-
-def header(data_bytes: int) -> bytes:
-    """The head of a file with so many bytes of samples."""
-    fmt = struct.pack("<HHIIHH", 1, 2, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * FRAME_BYTES, FRAME_BYTES, 16)
-    return (
-        b"RIFF"
-        + struct.pack("<I", HEADER_BYTES - 8 + data_bytes)
-        + b"WAVEfmt "
-        + struct.pack("<I", 16)
-        + fmt
-        + b"data"
-        + struct.pack("<I", data_bytes)
-    )
-
-
-def cut_off_what_is_not_counted(path: Path) -> None:
-    """Have a file that a killed program left end where its header says; any other file is left as it is. Raises OSError."""
-    with path.open("r+b") as file:
-        head = file.read(HEADER_BYTES)
-        if len(head) == HEADER_BYTES:
-            size = int.from_bytes(head[-4:], "little")
-            if head == header(size) and os.fstat(file.fileno()).st_size > HEADER_BYTES + size:
-                file.truncate(HEADER_BYTES + size)
 
 
 @define(eq=False)

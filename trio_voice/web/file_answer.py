@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from trio_voice.storage.threads import in_thread
+from trio_voice.storage.wav_header import counted_bytes
 from trio_voice.web.event_stream import leave_with_the_reader
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,10 @@ _T = TypeVar("_T")
 
 @frozen
 class FileAnswer:
-    """An answer, as Starlette knows them, with a file that does not change meanwhile but at its end, and that nobody may keep."""
+    """An answer, as Starlette knows them, with a file that does not become shorter meanwhile, and that nobody may keep.
+
+    Of a recording it is what its head counts when it is asked for: what is behind that was not heard.
+    """
 
     path: Path
     media_type: str
@@ -47,8 +51,8 @@ class FileAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises HTTPException when the file cannot be read."""
         try:
-            facts = await self._read(self.path.stat)
-            size, wanted = facts.st_size, Headers(scope=scope)
+            facts, size = await self._read(_measured, self.path)
+            wanted = Headers(scope=scope)
             marks = {"last-modified": formatdate(facts.st_mtime, usegmt=True), "etag": f'"{facts.st_mtime_ns:x}-{size:x}"'}
             is_same = wanted.get("if-range") in {None, *marks.values()}
             asked_for = part_of(size, wanted.get("range", "")) if is_same else None
@@ -120,6 +124,11 @@ def part_of(size: int, wanted: str) -> range | None:
     if begin >= size:
         raise HTTPException(416, f"the file has {size} bytes", {"Content-Range": f"bytes */{size}"})
     return range(begin, min(end, size))
+
+
+def _measured(path: Path) -> tuple[os.stat_result, int]:
+    """What the system knows of a file, and how many bytes of it are for a reader. Raises OSError."""
+    return path.stat(), counted_bytes(path)
 
 
 def _beginning(path: Path, part: range) -> bytes:
