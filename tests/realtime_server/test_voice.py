@@ -228,6 +228,20 @@ async def test_a_refused_sentence_fails_for_its_speaker_alone() -> None:
     assert workers.opened == 1
 
 
+async def test_where_there_is_neither_a_process_nor_a_thread_tones_speak_all_the_same(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_arguments: object, **_options: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refused)
+    async with VoicePool() as pool:
+        assert pool.engine == "tones"
+        assert "no voice worker can be started (can't start new thread)" in pool.describe()
+        assert await said(pool, "Hello.") == b"".join(spoken_in_tones("Hello.", voice_profile("marin").tone_hz, 1.0))
+
+
 async def test_workers_that_die_again_and_again_leave_the_speaking_to_tones(autojump_clock: trio.testing.MockClock) -> None:
     pool, workers = pool_of(Behaviour(dies_at_start=True))
     async with pool:

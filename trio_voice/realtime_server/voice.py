@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Literal, Self
 
@@ -200,7 +200,8 @@ class VoicePool:
                 await trio.sleep(0.05 * 2**losses)
         self._slots -= 1
         if not self._slots:
-            await trio.to_thread.run_sync(_tones)  # beside the calls that may be in progress
+            with suppress(RuntimeError):  # the system gives no thread, and perhaps no process either: then calls wait for it
+                await trio.to_thread.run_sync(_tones)  # beside the calls that may be in progress
             await self._speak_in_tones()
 
     async def _work(self) -> None:

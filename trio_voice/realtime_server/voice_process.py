@@ -114,7 +114,7 @@ async def voice_process(engine: str, silence_s: float = 10.0) -> AsyncIterator[V
     # In a session of its own: Ctrl-C is for the server, which then ends the worker.
     try:
         process = await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE, start_new_session=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: Trio takes a thread for it, and the system gives none
         raise WorkerLostError(f"no voice worker can be started ({error})") from None
     assert process.stdin is not None
     assert process.stdout is not None
