@@ -54,6 +54,10 @@ def length_s(path: Path) -> float:
         return file.getnframes() / 8000
 
 
+def size_of(path: Path) -> int:
+    return path.stat().st_size
+
+
 async def talk(recorder: Recorder, seconds: float, since_s: float = 0.0) -> None:
     """The caller's frames, in virtual time."""
     for number in range(1, round(seconds * 50) + 1):
@@ -267,19 +271,24 @@ async def test_r37_a_disk_that_says_only_at_the_close_that_it_is_full_is_told_in
 async def test_r37_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
     mock_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released, hanging = threading.Event(), threading.Event()
-    count = wav_file.WavFile.count
+    released, hanging, closed = threading.Event(), threading.Event(), threading.Event()
+    count, close = wav_file.WavFile.count, wav_file.WavFile.close
 
     def hang(self: wav_file.WavFile, samples: int) -> None:
         hanging.set()
         released.wait(10)
         count(self, samples)
-        self.close()
+
+    def tell(self: wav_file.WavFile) -> None:
+        close(self)
+        closed.set()
 
     monkeypatch.setattr(wav_file.WavFile, "count", hang)
+    monkeypatch.setattr(wav_file.WavFile, "close", tell)
     with structlog.testing.capture_logs() as logs:
         try:
             async with recording(tmp_path / "1.wav") as recorder:
+                recorder.on_command(3.0, PlayAudio("r", "i", REPLY * 500))
                 recorder.on_event(5.0, CallerAudio(FRAME))
                 await trio.testing.wait_all_tasks_blocked()
                 mock_clock.jump(WRITE_EVERY_S)
@@ -292,4 +301,7 @@ async def test_r37_a_disk_that_hangs_holds_up_neither_the_call_nor_its_end(
             assert trio.current_time() - ended_at == LAST_WRITE_LIMIT_S
         finally:
             released.set()
-    assert told(logs)[0][:3] == ("error", "the end of the recording is lost", "too slow")
+    assert told(logs)[0] == ("error", "the end of the recording is lost", "too slow", 304.0)
+    assert await trio.to_thread.run_sync(closed.wait, 10)  # when the disk answers, what was not heard is cut off all the same
+    assert sides(tmp_path / "1.wav")[1] == [(0, 24_000), (HEARD, 8_000)]
+    assert size_of(tmp_path / "1.wav") == HEADER_BYTES + 4 * 32_000

@@ -59,6 +59,8 @@ class Recorder:
     _file: WavFile = field(init=False)
     _failure: str = field(default="", init=False)
     _is_over: bool = field(default=False, init=False)
+    _is_given_up: bool = field(default=False, init=False)
+    """The disk hung at the call's end: whoever is still writing then is the last."""
 
     def __attrs_post_init__(self) -> None:
         self._file = WavFile(self.path)
@@ -89,7 +91,7 @@ class Recorder:
             self._tape.cleared(now)
 
     async def __aenter__(self) -> Self:
-        """Begin to write, once a second."""
+        """Begin to write, every WRITE_EVERY_S."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.writing.begin(self)
         return self
@@ -99,9 +101,9 @@ class Recorder:
     ) -> None:
         """Write what waits, within a bound, and close the file."""
         self._is_over = True
-        in_time = await self.writing.finish(self)
-        if not in_time or self._changes:
-            left_s = round(max(_held(self._changes, side) for side in (SAID, HEARD)) / SAMPLES_PER_S, 3)
+        self._is_given_up = not await self.writing.finish(self)
+        left_s = round(self._now_s - self._counted / SAMPLES_PER_S, 3)
+        if left_s > 0:
             log.error("the end of the recording is lost", path=str(self.path), lost_s=left_s, error=self._failure or "too slow")
         if self.lost_s:
             log.error("a part of the recording is silence", path=str(self.path), lost_s=round(self.lost_s, 3))
@@ -126,7 +128,7 @@ class Recorder:
     def write(self, *, last: bool) -> str:
         """Write it in a thread, as far as that goes."""
         failure = _failure_of(self._write_changes)
-        at_its_close = _failure_of(self._file.close) if last else ""
+        at_its_close = _failure_of(self._file.close) if last or self._is_given_up else ""
         return failure or at_its_close
 
     def _write_changes(self) -> None:
