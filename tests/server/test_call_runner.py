@@ -12,9 +12,9 @@ from attrs import define
 from trio._core import _run as trio_run
 
 from tests.server.embedded import embedded_model
-from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, journals, rig
+from tests.server.rig import APOLOGY, QUIET, VOICE, Rig, assert_complete, audio_of, in_short, journals, rig
 from trio_voice.audio.g711 import pcm16_to_ulaw
-from trio_voice.core.events import DigitPressed
+from trio_voice.core.events import CallerAudio, DigitPressed, Event
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.synthetic import synthetic_speech
 from trio_voice.realtime_server.script import parse_script
@@ -182,9 +182,10 @@ async def test_a_model_that_refuses_ends_the_call_with_an_apology(autojump_clock
 # --- time --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("event", [DigitPressed("2"), CallerAudio(b"\xff" * 160)])
 @pytest.mark.parametrize("seed", range(8))
 def test_r15_what_is_due_acts_before_what_happens_at_the_same_moment_on_every_schedule(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, event: Event
 ) -> None:
     calls: list[CallRunner] = []
 
@@ -200,16 +201,16 @@ def test_r15_what_is_due_acts_before_what_happens_at_the_same_moment_on_every_sc
             await phone.press("1")
             await trio.testing.wait_all_tasks_blocked()
             await trio.sleep(1.5)  # digits_pause_s: this task and the alarm wake at the same moment, in any order
-            calls[0].feed(DigitPressed("2"))
+            calls[0].feed(event)
             await phone.hang_up()
-        return world.said()
+        return [in_short(line) for line in world.journal()[1:]]
 
     monkeypatch.setattr(answering, "CallRunner", Seen)
     monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     trio_run._r.seed(seed)
     said = trio.run(two_keys_and_a_pause, clock=trio.testing.MockClock(autojump_threshold=0))
-    told = [line for line in said if "Digit" in line or "@" in line or "AddText" in line]
-    assert told == ["> DigitPressed", "@ digits", "< AddText", "> DigitPressed"]
+    told = [line for line in said if "Digit" in line or "@" in line or "AddText" in line or "CallerAudio" in line]
+    assert told == ["> DigitPressed", "@ digits", "< AddText", f"> {type(event).__name__}"]
 
 
 # --- with the embedded Realtime server ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_client_stream, wrap_server_stream
 
 from tests.server.test_wire import connected_stream
-from trio_voice.server.allowance import Allowance
+from trio_voice.server.allowance import FRAME_COST, READ_COST, Allowance
 from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
 from trio_voice.server.message_socket import SocketClosed
@@ -404,6 +404,43 @@ async def test_who_hands_over_hears_of_every_end(polled: bool) -> None:
         await peer.send_all(b"\xff\x80\0\0\0\0")
         await until(lambda: bool(ends))
         assert ends[0].code == 1002
+
+
+LONG = "é" * 200
+LONG_TEXT = FrameEncoder(masked=True).message(LONG)
+
+
+@POLLED
+async def test_long_texts_that_come_one_by_one_are_handed_over_and_none_within_another_message(polled: bool) -> None:
+    async with handing_over(polled=polled) as (connection, peer, taken, ends):
+        for number in range(3):
+            connection.heard_at = -1.0
+            await peer.send_all(LONG_TEXT)
+            while len(taken) == number:
+                await trio.lowlevel.checkpoint()
+            assert connection.heard_at >= 0.0
+        await peer.send_all(b"\x01" + text("the beginning")[1:])
+        await until(lambda: bool(connection._decoder._opcode))
+        await peer.send_all(LONG_TEXT)
+        await until(lambda: bool(ends))
+        assert (taken, ends[0].code) == ([LONG] * 3, 1002)
+
+
+@POLLED
+async def test_long_texts_that_come_one_by_one_are_counted(polled: bool) -> None:
+    allowance = Allowance(1.0, 3.5 * (READ_COST + FRAME_COST + len(LONG_TEXT)))
+    async with handing_over(polled=polled, allowance=allowance) as (connection, peer, taken, ends):
+        for number in range(4):
+            await peer.send_all(LONG_TEXT)
+            while len(taken) == number:
+                await trio.lowlevel.checkpoint()
+        assert connection._resume_at > trio.current_time() + 300
+        await peer.send_all(LONG_TEXT)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (len(taken), ends) == (4, [])
+        await peer.aclose()
+        await connection.close()
+        await until(lambda: bool(ends))
 
 
 @POLLED

@@ -107,6 +107,42 @@ def test_frames_are_read_however_they_are_cut() -> None:
     assert [one for at in range(len(stream)) for one in decoder.decode(stream[at : at + 1])] == ["a" * 300, Ping(b"p"), b""]
 
 
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("size", [126, 127, 400, 65_535])
+def test_one_long_text_and_nothing_besides_has_a_way_of_its_own(masked: bool, size: int) -> None:
+    key = KEY if masked else None
+    whole = b"a" * (size % 2) + "é".encode() * (size // 2)
+    data, short = frame(0x81, whole, key=key), frame(0x81, b"a" * 125, key=key)
+    decoder = FrameDecoder(masked, size)
+    for _ in range(2):  # nothing is left in it
+        assert decoder.only_a_text(data) == whole.decode()
+    assert decoder.decode(data) == [whole.decode()]
+    for other in (b"", data[:1], data[:8], data[:-1], data + b"\x81", data + data, b"\x82" + data[1:], b"\x01" + data[1:], short):
+        assert decoder.only_a_text(other) is None
+    for before in (frame(0x01, b"a", key=key), data[:10], frame(0x88, b"", key=key)):
+        begun = FrameDecoder(masked, LIMIT)
+        begun.decode(before)
+        assert begun.only_a_text(data) is None
+    assert FrameDecoder(masked, size - 1).only_a_text(data) is None
+    assert FrameDecoder(not masked, size + 8).only_a_text(data) is None
+
+
+@given(sizes=st.lists(st.sampled_from([1, 130, 251]), min_size=1, max_size=8), data=st.data())
+def test_it_takes_nothing_away_from_the_other_way(sizes: list[int], data: st.DataObject) -> None:
+    """Asked first with every read, whatever was read before, it changes nothing of what is received."""
+    kinds = st.sampled_from([0x81, 0x82, 0x01, 0x80, 0x00, 0x89, 0x88])
+    payloads = st.sampled_from([b"a", b"\xff"])
+    stream = [frame(data.draw(kinds), data.draw(payloads) * size, key=KEY) for size in sizes]
+    if data.draw(st.booleans()):
+        whole, cut = b"".join(stream), data.draw(st.integers(1, 400))
+        stream = [whole[at : at + cut] for at in range(0, len(whole), cut)]
+    asked, plain = FrameDecoder(True, 250), FrameDecoder(True, 250)
+    for piece in stream:
+        text = asked.only_a_text(piece)
+        received = [text] if text is not None else asked.decode(piece)
+        assert list(map(repr, received)) == list(map(repr, plain.decode(piece)))
+
+
 def test_fragments_are_one_message_and_control_frames_may_stand_between_them() -> None:
     stream = b"".join((frame(0x01, "é".encode()[:1]), frame(0x89, b"1"), frame(0x00), frame(0x8A, b"2"), frame(0x80, b"\xa9!")))
     assert read(stream) == [Ping(b"1"), Pong(b"2"), "é!"]
