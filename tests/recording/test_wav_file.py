@@ -112,6 +112,21 @@ def test_r37_a_program_that_dies_between_samples_and_sizes_leaves_a_whole_file(
     assert path.stat().st_size == HEADER_BYTES + 4 * SIZE
 
 
+def test_nothing_is_written_to_a_file_whose_head_could_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_number: int, _data: bytes, _at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "call.wav"
+    file = WavFile(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space left"):
+            file.put(1, 0, RIGHT)
+    file.put(1, 0, RIGHT)
+    assert path.read_bytes()[:HEADER_BYTES] == header(0)
+    file.close()
+
+
 def test_a_write_that_fails_in_the_middle_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "call.wav"
     file = WavFile(path)

@@ -75,8 +75,13 @@ class WavFile:
     def _opened(self) -> FileIO:
         if self._file is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = FileIO(self.path, "w+b", opener=lambda path, flags: os.open(path, flags, 0o600))
-            self._write(header(0), 0)
+            file = FileIO(self.path, "w+b", opener=lambda path, flags: os.open(path, flags, 0o600))
+            try:
+                _write_all(file, header(0), 0)
+            except OSError:  # without its head nothing may be in it
+                file.close()
+                raise
+            self._file = file
         return self._file
 
     def _put(self, side: int, at: int, pcm16: bytes) -> None:
@@ -93,7 +98,11 @@ class WavFile:
         return array("h", data.ljust(size, b"\0"))
 
     def _write(self, data: bytes | memoryview, at: int) -> None:
-        number, rest = self._opened().fileno(), memoryview(data)
-        while rest:
-            written = os.pwrite(number, rest, at)
-            rest, at = rest[written:], at + written
+        _write_all(self._opened(), data, at)
+
+
+def _write_all(file: FileIO, data: bytes | memoryview, at: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(file.fileno(), rest, at)
+        rest, at = rest[written:], at + written
