@@ -13,9 +13,11 @@ from attrs import frozen
 
 from tests.server.rig import APOLOGY, ModelTalker, Rig, Telephone, assert_complete, in_short, journals, rig_with_another_call
 from trio_voice.core import call as core_call
+from trio_voice.core import caller
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
 from trio_voice.core.deadlines import Timer
+from trio_voice.core.parts import Parts
 from trio_voice.dialects.twilio import TwilioDialect
 from trio_voice.realtime import codec
 from trio_voice.realtime.codec import RealtimeDecoder
@@ -45,6 +47,18 @@ def without(table: Mapping[Any, Any], *keys: object) -> dict[Any, Any]:
 
 def the_state_machine(patch: Patch) -> None:
     patch.setattr(core_call, "_HANDLERS", without(core_call._HANDLERS, e.DigitPressed))
+
+
+def a_frame(patch: Patch) -> None:
+    """The next frame of a caller goes wrong, which is told of on the shortest way; those behind it do not."""
+    on_caller_audio = caller.on_caller_audio
+    failures = [fail]
+
+    def hear(parts: Parts, event: e.CallerAudio, now: float) -> bool:
+        hear_it = failures.pop() if failures else on_caller_audio
+        return hear_it(parts, event, now)
+
+    patch.setattr(caller, "on_caller_audio", hear)
 
 
 def a_deadline(patch: Patch) -> None:
@@ -93,6 +107,7 @@ class Failure:
 
 FAILURES = [
     Failure(the_state_machine, "state machine"),
+    Failure(a_frame, "state machine"),
     Failure(a_deadline, "state machine"),
     Failure(the_journal, "state machine"),
     Failure(the_codec_of_the_model, "state machine"),
@@ -110,6 +125,8 @@ async def set_off(failure: Failure, phone: Telephone, talker: ModelTalker) -> No
     elif failure.break_it is the_callers_reader:
         await phone.press("7")
         await phone.press("7")
+    elif failure.break_it is a_frame:
+        await phone.say(2)
     elif failure.break_it is a_tool:
         await talker.begin("r9", "i9")
         item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "hang_up", "arguments": "{}", "status": "completed"}

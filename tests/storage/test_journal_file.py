@@ -255,6 +255,26 @@ async def test_losses_without_end_are_told_every_ten_seconds_and_at_the_end(
     assert path.read_text("utf-8").splitlines() == ['{"lost_lines":1}', "short"] * 30 + ['{"lost_lines":1}']
 
 
+async def test_r27_a_disk_that_says_only_at_the_close_that_it_is_full_is_told_of(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullAtItsClose(FileIO):
+        def close(self) -> None:
+            is_the_first_time = not self.closed
+            super().close()
+            if is_the_first_time:
+                raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "FileIO", FullAtItsClose)
+    with threads_at_once(), structlog.testing.capture_logs() as logs:
+        async with journal_file(tmp_path / "call.jsonl") as journal:
+            journal.put("the end")
+    assert told(logs) == [
+        ("warning", "writing the journal", "No space left on device"),
+        ("error", "the end of the journal is lost", "No space left on device"),
+    ]
+
+
 async def test_nobody_else_reads_what_was_said(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     path = tmp_path / "the call" / "call.jsonl"
     with threads_at_once():

@@ -53,6 +53,9 @@ _KNOWN_FIRST_BYTES = frozenset(
     | {_FIN | opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 )
 _KEYS_AT_ONCE = 256
+_pack_short = struct.Struct("!BB").pack
+_pack_middle = struct.Struct("!BBH").pack
+_pack_long = struct.Struct("!BBQ").pack
 ALL = sys.maxsize
 
 
@@ -307,11 +310,6 @@ class FrameEncoder:
         self._keys_used = used + 4
         key = self._keys[used : used + 4]
         return head + key + apply_mask(payload, key)
-
-
-_pack_short = struct.Struct("!BB").pack
-_pack_middle = struct.Struct("!BBH").pack
-_pack_long = struct.Struct("!BBQ").pack
 
 
 def mask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:

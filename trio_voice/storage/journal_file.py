@@ -116,8 +116,10 @@ class JournalFile:
         """Write them in a thread: all or nothing."""
         failure = self._append("".join(f"{line}\n" for line in self._leaving).encode())
         if last and self._file is not None:
-            with suppress(OSError):
+            try:
                 self._file.close()
+            except OSError as error:  # some disks say only now that they did not take it
+                failure = failure or error.strerror or str(error)
         return failure
 
     def settle(self, failure: str) -> None:
