@@ -25,6 +25,7 @@ from trio_voice.server.frames import (
     Received,
     is_sendable,
     mask,
+    whole_text,
 )
 
 LIMIT = 100_000
@@ -111,20 +112,27 @@ def test_frames_are_read_however_they_are_cut() -> None:
 @pytest.mark.parametrize("size", [126, 127, 400, 65_535])
 def test_one_long_text_and_nothing_besides_has_a_way_of_its_own(masked: bool, size: int) -> None:
     key = KEY if masked else None
-    whole = b"a" * (size % 2) + "é".encode() * (size // 2)
-    data, short = frame(0x81, whole, key=key), frame(0x81, b"a" * 125, key=key)
-    decoder = FrameDecoder(masked, size)
-    for _ in range(2):  # nothing is left in it
-        assert decoder.only_a_text(data) == whole.decode()
-    assert decoder.decode(data) == [whole.decode()]
+    data, short = frame(0x81, b"a" * size, key=key), frame(0x81, b"a" * 125, key=key)
+    assert whole_text(data, masked, size) == "a" * size
+    assert whole_text(data, masked, size - 1) is None
+    assert whole_text(data, not masked, size + 8) is None
     for other in (b"", data[:1], data[:8], data[:-1], data + b"\x81", data + data, b"\x82" + data[1:], b"\x01" + data[1:], short):
-        assert decoder.only_a_text(other) is None
-    for before in (frame(0x01, b"a", key=key), data[:10], frame(0x88, b"", key=key)):
-        begun = FrameDecoder(masked, LIMIT)
-        begun.decode(before)
-        assert begun.only_a_text(data) is None
-    assert FrameDecoder(masked, size - 1).only_a_text(data) is None
-    assert FrameDecoder(not masked, size + 8).only_a_text(data) is None
+        assert whole_text(other, masked, LIMIT) is None
+    assert whole_text(frame(0x81, "é".encode() * 100, key=key), masked, LIMIT) is None
+    assert whole_text(frame(0x81, b"\xff" * 200, key=key), masked, LIMIT) is None
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_it_is_for_a_decoder_in_which_nothing_is_begun(masked: bool) -> None:
+    key = KEY if masked else None
+    data = frame(0x81, b"a" * 200, key=key)
+    decoder = FrameDecoder(masked, LIMIT, at_once=1)
+    last_part, pong, close = frame(0x80, b"b", key=key), frame(0x8A, b"", key=key), frame(0x88, b"", key=key)
+    was_idle = [decoder.is_idle]
+    for read_bytes in (data, data[:1], data[1:], frame(0x01, b"a", key=key), last_part + pong, b"", close):
+        decoder.decode(read_bytes)
+        was_idle.append(decoder.is_idle)
+    assert was_idle == [True, True, False, True, False, False, True, False]  # a Pong was left in it
 
 
 @given(sizes=st.lists(st.sampled_from([1, 130, 251]), min_size=1, max_size=8), data=st.data())
@@ -138,7 +146,7 @@ def test_it_takes_nothing_away_from_the_other_way(sizes: list[int], data: st.Dat
         stream = [whole[at : at + cut] for at in range(0, len(whole), cut)]
     asked, plain = FrameDecoder(True, 250), FrameDecoder(True, 250)
     for piece in stream:
-        text = asked.only_a_text(piece)
+        text = whole_text(piece, True, 250) if asked.is_idle else None
         received = [text] if text is not None else asked.decode(piece)
         assert list(map(repr, received)) == list(map(repr, plain.decode(piece)))
 

@@ -56,6 +56,25 @@ def _slow_waves() -> Iterator[tuple[bytes, float]]:
 _SLOW_WAVES = tuple(_slow_waves())
 
 
+def python_energy_above(pcm16: bytes, slow_waves: tuple[tuple[bytes, float], ...], /) -> float:
+    """Energy of one frame of 160 samples less that of its slow part; it may be a little less than nothing."""
+    scalar_product = audioop.findfactor  # of the frame and a wave, by the wave's energy
+    rms = audioop.rms(audioop.lin2lin(pcm16, 2, 4), 4) / 65536  # it is a whole number: coarse in 16 bits
+    energy = rms * rms * _FRAME_SAMPLES
+    for wave, wave_energy in slow_waves:
+        share = scalar_product(pcm16, wave)
+        energy -= share * share * wave_energy
+    return energy
+
+
+try:
+    from trio_voice._speedups import energy_above as compiled_energy_above
+except ImportError:  # it was installed where nothing could compile it
+    energy_above = python_energy_above
+else:
+    energy_above = compiled_energy_above
+
+
 def rms_dbfs(pcm16: bytes) -> float:
     """Level of signed 16-bit PCM, any length; `SILENCE_DBFS` for nothing or digital silence."""
     rms = audioop.rms(pcm16, 2)
@@ -69,10 +88,5 @@ def band_level_dbfs(pcm16: bytes) -> float:
     """
     if len(pcm16) != 2 * _FRAME_SAMPLES:
         raise ValueError(f"band_level_dbfs wants {_FRAME_SAMPLES} samples, got {len(pcm16) / 2:g}")
-    scalar_product = audioop.findfactor  # of the frame and a wave, by the wave's energy
-    rms = audioop.rms(audioop.lin2lin(pcm16, 2, 4), 4) / 65536  # it is a whole number: coarse in 16 bits
-    energy = rms * rms * _FRAME_SAMPLES
-    for wave, wave_energy in _SLOW_WAVES:
-        share = scalar_product(pcm16, wave)
-        energy -= share * share * wave_energy
+    energy = energy_above(pcm16, _SLOW_WAVES)
     return 10.0 * math.log10(max(energy, 0.0) / (_FRAME_SAMPLES * _FULL_SCALE**2) + 1e-10)

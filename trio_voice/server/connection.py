@@ -139,16 +139,12 @@ class Connection(MessageSocket):
         if not messages:
             if self._demands or self._resume_at or self._state is not _OPEN:
                 return END
-            try:
-                data = b"" if self._decoder.has_more else self._wire.receive_now()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
+            data = self._read_now()
             if data is None:
                 return MORE
-            text = self._decoder.only_a_text(data)
-            if text is not None:
+            if isinstance(data, str):  # nearly always
                 self._count(len(data), 1)
-                take(text)
+                take(data)
             elif data or self._decoder.has_more:
                 self._decode(data)
             else:
@@ -158,6 +154,16 @@ class Connection(MessageSocket):
         if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
             return END
         return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE
+
+    def _read_now(self) -> str | bytes | None:
+        """Read what is there: the only message in it, or bytes to be decoded; b"": the end, or those that came before."""
+        decoder = self._decoder
+        try:
+            if decoder.is_idle:
+                return self._wire.receive_text_now(decoder.masked, decoder.limit_bytes)
+            return b"" if decoder.has_more else self._wire.receive_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
 
     async def _read(self) -> None:
         """Wait for bytes, and take the messages that they complete; first those in the bytes that came before."""
@@ -263,14 +269,18 @@ class Connection(MessageSocket):
         wire = self._wire
         if self._writing or self._rest or wire.unsent or self._state is not _OPEN or not wire.sends_now:
             return False
-        frame = self._encoder.message(message)
         try:
-            sent = wire.send_now(frame)
+            if type(message) is str:
+                rest = wire.send_text_now(message, self._encoder.next_key())
+            else:
+                frame = self._encoder.message(message)
+                sent = wire.send_now(frame)
+                rest = frame[sent:] if sent else None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        if 0 < sent < len(frame):
-            self._rest = frame[sent:]
-        return sent > 0
+        if rest:
+            self._rest = rest
+        return rest is not None
 
     async def _send_in_turn(self, frame: bytes) -> None:
         """Send a frame when no other is being sent. Raises SocketClosed."""

@@ -59,6 +59,39 @@ _pack_long = struct.Struct("!BBQ").pack
 ALL = sys.maxsize
 
 
+def whole_text(data: bytes, masked: bool, limit_bytes: int) -> str | None:
+    """Decode what is by far the most frequent: one frame with a whole text of 126 to 65,535 characters of ASCII, and no more.
+
+    None: it is something else, or longer than `limit_bytes`. It is for a decoder that `is_idle`, and no other.
+    """
+    size = len(data) - (8 if masked else 4)
+    if (
+        126 <= size <= limit_bytes
+        and data[0] == _WHOLE_TEXT
+        and data[1] == (_MASKED | 126 if masked else 126)
+        and (data[2] << 8 | data[3]) == size
+    ):
+        payload = apply_mask(data[8:], data[4:8]) if masked else data[4:]
+        return payload.decode("ascii") if payload.isascii() else None
+    return None
+
+
+def python_text_frame(text: str, key: bytes, /) -> bytes:
+    """Return a whole text message as one frame, masked with the four bytes of `key`, or b"" for no mask.
+
+    Raises UnicodeEncodeError for half a surrogate pair.
+    """
+    return _frame(_WHOLE_TEXT, text.encode(), key)
+
+
+try:
+    from trio_voice._speedups import text_frame as compiled_text_frame
+except ImportError:  # it was installed where nothing could compile it
+    text_frame = python_text_frame
+else:
+    text_frame = compiled_text_frame
+
+
 class FrameError(RemoteProtocolError):
     """The peer broke the framing; `code` is the Close code that tells it so (RFC 6455, section 7.4.1)."""
 
@@ -108,6 +141,8 @@ class FrameDecoder:
     at_once: int = ALL
     has_more: bool = field(default=False, init=False)
     """There may be more in what was taken in: b"" goes on with it."""
+    is_idle: bool = field(default=True, init=False)
+    """Nothing is begun, and nothing is over: what comes next begins with a frame, and may be decoded by `whole_text`."""
     _rest: bytearray = field(factory=bytearray, init=False)
     """The beginning of a frame that is not complete."""
     _needed: int = field(default=0, init=False)
@@ -137,26 +172,11 @@ class FrameDecoder:
         else:
             if used < len(data) and not self._over:
                 rest += data[used:]
+        self.is_idle = self._is_between_frames()
         return received
 
-    def only_a_text(self, data: bytes) -> str | None:
-        """Decode what is by far the most frequent: one whole text message of 126 bytes or more, and nothing besides.
-
-        None, and nothing is taken in: it is something else, which is for `decode`.
-        """
-        size = len(data) - (8 if self.masked else 4)
-        if (
-            126 <= size <= self.limit_bytes
-            and data[0] == _WHOLE_TEXT
-            and data[1] == (_MASKED | 126 if self.masked else 126)
-            and (data[2] << 8 | data[3]) == size
-            and not (self._rest or self._opcode or self._over)
-        ):
-            try:
-                return (apply_mask(data[8:], data[4:8]) if self.masked else data[4:]).decode()
-            except UnicodeDecodeError:
-                return None  # which is told on the way of all others
-        return None
+    def _is_between_frames(self) -> bool:
+        return not (self._rest or self._opcode or self._over or self.has_more)
 
     def _decode(self, data: bytes | bytearray, received: list[Received]) -> int:
         """Append what is complete to `received`, and return how many bytes that took. Raises FrameError."""
@@ -274,42 +294,50 @@ class FrameEncoder:
 
     def message(self, message: str | bytes) -> bytes:
         """Return a whole text or binary message as one frame. Raises TypeError for anything else."""
+        key = self.next_key()
         if isinstance(message, str):
-            return self._frame(_WHOLE_TEXT, message.encode())
-        return self._frame(_WHOLE_BINARY, memoryview(message).tobytes())
+            return text_frame(message, key)
+        return _frame(_WHOLE_BINARY, memoryview(message).tobytes(), key)
 
     def ping(self) -> bytes:
         """Return a request for a Pong."""
-        return self._frame(_FIN | Opcode.PING, b"")
+        return self._control(Opcode.PING, b"")
 
     def pong(self, payload: bytes) -> bytes:
         """Return the answer to a Ping."""
-        return self._frame(_FIN | Opcode.PONG, payload)
+        return self._control(Opcode.PONG, payload)
 
     def close(self, code: int, reason: str = "") -> bytes:
         """Return a Close; 1005 stands for none. What is too long of the reason is cut."""
         if code == NO_CODE:
-            return self._frame(_FIN | Opcode.CLOSE, b"")
+            return self._control(Opcode.CLOSE, b"")
         text = reason.encode(errors="replace")[: CONTROL_BYTES - 2].decode(errors="ignore")
-        return self._frame(_FIN | Opcode.CLOSE, code.to_bytes(2, "big") + text.encode())
+        return self._control(Opcode.CLOSE, code.to_bytes(2, "big") + text.encode())
 
-    def _frame(self, first: int, payload: bytes) -> bytes:
-        size = len(payload)
-        bit = _MASKED if self.masked else 0
-        if size < 126:
-            head = _pack_short(first, bit | size)
-        elif size < 65536:
-            head = _pack_middle(first, bit | 126, size)
-        else:
-            head = _pack_long(first, bit | 127, size)
+    def _control(self, opcode: Opcode, payload: bytes) -> bytes:
+        return _frame(_FIN | opcode, payload, self.next_key())
+
+    def next_key(self) -> bytes:
+        """Return what masks the next frame: four bytes, or b"" for no mask."""
         if not self.masked:
-            return head + payload
+            return b""
         used = self._keys_used
         if used == len(self._keys):  # nobody can guess them (RFC 6455, section 5.3); they are drawn many at a time
             self._keys, used = os.urandom(_KEYS_AT_ONCE), 0
         self._keys_used = used + 4
-        key = self._keys[used : used + 4]
-        return head + key + apply_mask(payload, key)
+        return self._keys[used : used + 4]
+
+
+def _frame(first: int, payload: bytes, key: bytes) -> bytes:
+    size = len(payload)
+    bit = _MASKED if key else 0
+    if size < 126:
+        head = _pack_short(first, bit | size)
+    elif size < 65536:
+        head = _pack_middle(first, bit | 126, size)
+    else:
+        head = _pack_long(first, bit | 127, size)
+    return head + key + apply_mask(payload, key) if key else head + payload
 
 
 def mask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:

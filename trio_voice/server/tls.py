@@ -15,8 +15,9 @@ from contextlib import suppress
 import trio
 from attrs import define, field
 
+from trio_voice.server.frames import text_frame
 from trio_voice.server.poller import Want
-from trio_voice.server.wire import READ_BYTES, Wire
+from trio_voice.server.wire import READ_BYTES, Wire, text_of
 
 
 @define(eq=False)
@@ -114,6 +115,10 @@ class TlsWire:
             self._incoming.write(encrypted)
         return decrypted
 
+    def receive_text_now(self, masked: bool, limit_bytes: int) -> str | bytes | None:
+        """Read what is there as `receive_now` does. A str: it was one WebSocket frame, the text of which `whole_text` gives."""
+        return text_of(self.receive_now(), masked, limit_bytes)
+
     async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """As the wire below."""
         await self._wire.watch(readable, patient=patient)
@@ -130,6 +135,10 @@ class TlsWire:
         self._encrypted = self._outgoing.read()
         self._encrypted = self._encrypted[self._wire.send_now(self._encrypted) :]
         return len(data)
+
+    def send_text_now(self, text: str, key: bytes) -> bytes | None:
+        """Encrypt and send a frame, if nothing waits to be sent; b"": a part of it may wait here then. None: it has not begun."""
+        return b"" if self.send_now(text_frame(text, key)) else None
 
     async def send(self, data: bytes | memoryview) -> None:
         """Encrypt and send all, with what waits from before."""

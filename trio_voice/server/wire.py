@@ -17,6 +17,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.errors import LocalProtocolError
+from trio_voice.server.frames import text_frame, whole_text
 from trio_voice.server.poller import Poller, Want, current_poller
 from trio_voice.server.waiting_room import WaitingRoom, current_room
 
@@ -24,6 +25,44 @@ READ_BYTES = 16 * 1024
 """How much is read at once: with it, what a flooding peer can have done before the others get their turn is bounded."""
 CLOSED = -1
 """No socket has this number."""
+
+
+def text_of(data: bytes | None, masked: bool, limit_bytes: int) -> str | bytes | None:
+    """What was read, or the text in it: see `whole_text`."""
+    text = None if data is None else whole_text(data, masked, limit_bytes)
+    return data if text is None else text
+
+
+def python_read_text(fileno: int, masked: bool, limit_bytes: int, /) -> str | bytes | None:
+    """Read up to READ_BYTES from a socket without waiting: what was read, or the text in it; None: nothing is there.
+
+    Raises OSError.
+    """
+    try:
+        return text_of(os.read(fileno, READ_BYTES), masked, limit_bytes)
+    except BlockingIOError:
+        return None
+
+
+def python_write_text(fileno: int, text: str, key: bytes, /) -> bytes | None:
+    """Write `text_frame(text, key)` to a socket without waiting: return what is left of it; None: nothing was written.
+
+    Raises OSError, and UnicodeEncodeError for half a surrogate pair.
+    """
+    frame = text_frame(text, key)
+    try:
+        return frame[os.write(fileno, frame) :]
+    except BlockingIOError:
+        return None
+
+
+try:
+    from trio_voice._speedups import read_text as compiled_read_text
+    from trio_voice._speedups import write_text as compiled_write_text
+except ImportError:  # it was installed where nothing could compile it
+    read_text, write_text = python_read_text, python_write_text
+else:
+    read_text, write_text = compiled_read_text, compiled_write_text
 
 
 class Wire(Protocol):
@@ -54,6 +93,9 @@ class Wire(Protocol):
     def receive_now(self) -> bytes | None:
         """Read what is there without waiting; None: nothing is, b"" is the end."""
 
+    def receive_text_now(self, masked: bool, limit_bytes: int) -> str | bytes | None:
+        """Read what is there as `receive_now` does. A str: it was one WebSocket frame, the text of which `whole_text` gives."""
+
     async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         """Have `readable` called whenever something has come, until it wants the end, or raises: see `Poller.watch`.
 
@@ -65,6 +107,9 @@ class Wire(Protocol):
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Send what leaves without waiting, and return how much that was."""
+
+    def send_text_now(self, text: str, key: bytes) -> bytes | None:
+        """Send `text_frame(text, key)` as far as it leaves without waiting. Return what is left of it; None: it has not begun."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all; waits while the peer does not read, and is no checkpoint unless it has to wait."""
@@ -198,6 +243,14 @@ class _SocketWire:
         except OSError as error:
             raise _broken(error) from error
 
+    def receive_text_now(self, masked: bool, limit_bytes: int) -> str | bytes | None:
+        if self._received:
+            return text_of(self.receive_now(), masked, limit_bytes)
+        try:
+            return read_text(self._number, masked, limit_bytes)
+        except OSError as error:
+            raise _broken(error) from error
+
     async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:
         poller = current_poller()
         if poller is None:
@@ -225,6 +278,12 @@ class _SocketWire:
             return os.write(self._number, data)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise _broken(error) from error
+
+    def send_text_now(self, text: str, key: bytes) -> bytes | None:
+        try:
+            return write_text(self._number, text, key)
         except OSError as error:
             raise _broken(error) from error
 
@@ -282,6 +341,9 @@ class _StreamWire:
     def receive_now(self) -> bytes | None:
         raise LocalProtocolError("this stream cannot be read without waiting")
 
+    def receive_text_now(self, masked: bool, limit_bytes: int) -> str | bytes | None:  # noqa: ARG002 - as above
+        return self.receive_now()
+
     async def watch(self, readable: Callable[[], Want], *, patient: bool = False) -> None:  # noqa: ARG002 - one signature for all wires
         raise LocalProtocolError("this stream cannot be watched")
 
@@ -291,6 +353,9 @@ class _StreamWire:
 
     def send_now(self, data: bytes | memoryview) -> int:  # noqa: ARG002 - one signature for both wires
         return 0
+
+    def send_text_now(self, text: str, key: bytes) -> bytes | None:  # noqa: ARG002 - as above
+        return None
 
     async def send(self, data: bytes | memoryview) -> None:
         await self._stream.send_all(data)

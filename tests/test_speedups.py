@@ -1,0 +1,238 @@
+"""What is compiled against its reference in Python: the same results for the same things, the errors too."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from trio_voice.audio import levels
+from trio_voice.server import frames, wire
+from trio_voice.storage import journal
+
+compiled = pytest.importorskip("trio_voice._speedups", reason="it was not compiled: there is no C compiler, or no Python.h")
+
+KEYS = st.binary(min_size=4, max_size=4) | st.just(b"")
+SIZES = (0, 1, 125, 126, 127, 160, 65_535, 65_536)
+"""Where a frame's head changes, and a frame of audio."""
+
+
+def outcome_of(function: Callable[..., object], *arguments: object) -> object:
+    """What a function returns, or what it raises."""
+    try:
+        return function(*arguments)
+    except (OSError, TypeError, ValueError) as error:
+        return type(error), error.errno if isinstance(error, OSError) else None
+
+
+@contextmanager
+def sockets(*sent: bytes, room_bytes: int | None = None) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a connection, neither of which waits; `sent` is on its way to the first."""
+    near, far = socket.socketpair()
+    with near, far:
+        for end in (near, far):
+            end.setblocking(False)
+            if room_bytes is not None:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room_bytes)
+        for data in sent:
+            far.sendall(data)
+        yield near, far
+
+
+def test_what_is_compiled_is_used() -> None:
+    assert (wire.read_text, wire.write_text) == (compiled.read_text, compiled.write_text)
+    assert (frames.text_frame, levels.energy_above, journal.frame_lines) == (
+        compiled.text_frame,
+        compiled.energy_above,
+        compiled.frame_lines,
+    )
+
+
+IN_PYTHON = """
+import sys
+sys.modules["trio_voice._speedups"] = None  # as if there were none
+from trio_voice.audio import levels
+from trio_voice.server import frames, wire
+from trio_voice.storage import journal
+assert (wire.read_text, wire.write_text) == (wire.python_read_text, wire.python_write_text)
+assert frames.text_frame is frames.python_text_frame
+assert levels.energy_above is levels.python_energy_above
+assert journal.frame_lines is journal.python_frame_lines
+"""
+
+
+def test_where_nothing_is_compiled_python_does_it() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", IN_PYTHON], check=True, timeout=60)
+
+
+# --- WebSocket frames
+
+TEXTS = (
+    st.text(max_size=200) | st.sampled_from(SIZES).map(lambda size: "x" * size) | st.sampled_from(SIZES).map(lambda n: "ü" * n)
+)
+
+
+@given(TEXTS, KEYS)
+@example("half a pair: \ud800", b"")
+@example("x" * 65_536, b"\x00\xff\x01\x80")
+@settings(max_examples=200)
+def test_a_text_in_a_frame(text: str, key: bytes) -> None:
+    assert outcome_of(compiled.text_frame, text, key) == outcome_of(frames.python_text_frame, text, key)
+
+
+@pytest.mark.parametrize("arguments", [(b"bytes", b""), ("text", "key!"), ("text", b"key"), ("text", b"", b""), ()])
+def test_what_is_no_text_with_a_key_is_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        compiled.text_frame(*arguments)
+    with sockets() as (near, far):
+        with pytest.raises((TypeError, ValueError)):
+            compiled.write_text(near.fileno(), *arguments)
+        with pytest.raises(BlockingIOError):
+            far.recv(1)
+
+
+@st.composite
+def sent_frames(draw: st.DrawFn) -> bytes:
+    """What a peer may send: a whole text, most of the time, or less, or more than that, or something else."""
+    text = draw(st.sampled_from(SIZES[:-2])) * draw(st.sampled_from(["x", "\x7f", "ü"]))
+    frame = bytearray(frames.python_text_frame(text, draw(KEYS)))
+    match draw(st.integers(0, 3)):
+        case 0:
+            frame[draw(st.integers(0, min(9, len(frame) - 1)))] ^= draw(st.integers(1, 255))
+        case 1:
+            frame += draw(st.binary(max_size=3))
+        case 2:
+            del frame[draw(st.integers(1, len(frame))) :]
+        case _:
+            pass
+    return bytes(frame)
+
+
+@given(sent_frames() | st.binary(min_size=1, max_size=300), st.booleans(), st.sampled_from([0, 125, 126, 160, 1 << 24]))
+@settings(max_examples=300)
+def test_what_is_read(data: bytes, masked: bool, limit_bytes: int) -> None:
+    with sockets(data) as (near, _), sockets(data) as (other, _):
+        expected = wire.python_read_text(other.fileno(), masked, limit_bytes)
+        assert compiled.read_text(near.fileno(), masked, limit_bytes) == expected
+        text = frames.whole_text(data, masked, limit_bytes)
+        assert expected == (data if text is None else text)
+
+
+@pytest.mark.parametrize("read_text", [compiled.read_text, wire.python_read_text])
+def test_nothing_to_be_read_the_end_and_a_closed_socket(read_text: Callable[..., object]) -> None:
+    with sockets() as (near, far):
+        assert read_text(near.fileno(), True, 1000) is None
+        far.sendall(b"x" * (wire.READ_BYTES + 1))
+        assert [read_text(near.fileno(), True, 1000), read_text(near.fileno(), True, 1000)] == [b"x" * wire.READ_BYTES, b"x"]
+        far.close()
+        assert read_text(near.fileno(), True, 1000) == b""
+        number = near.fileno()
+        near.close()
+        assert outcome_of(read_text, number, True, 1000) == (OSError, errno.EBADF)
+
+
+@pytest.mark.parametrize("arguments", [("0", True, 1), (0, True), (0, True, None), (1 << 40, True, 1)])
+def test_what_cannot_be_read_from_is_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        compiled.read_text(*arguments)
+
+
+@pytest.mark.parametrize("write_text", [compiled.write_text, wire.python_write_text])
+@pytest.mark.parametrize("size", [3, 5000])  # what fits into a buffer on the stack, and what does not
+@pytest.mark.parametrize("key", [b"", b"\x01\x02\x03\x04"])
+def test_all_of_it_leaves_or_its_beginning_or_nothing(write_text: Callable[..., bytes | None], size: int, key: bytes) -> None:
+    text = "xyz" * size
+    whole = frames.python_text_frame(text, key)
+    with sockets(room_bytes=4096) as (near, far):
+        written, begun = b"", 0
+        while (rest := write_text(near.fileno(), text, key)) is not None:
+            written += whole[: len(whole) - len(rest)]
+            begun += 1
+            assert whole.endswith(rest)
+            if rest:
+                break
+        assert begun
+        arrived = b""
+        while len(arrived) < len(written):
+            arrived += far.recv(1 << 20)
+        assert arrived == written
+        far.close()
+        assert outcome_of(write_text, near.fileno(), text, key) == (BrokenPipeError, errno.EPIPE)
+
+
+# --- levels and lines
+
+SAMPLES = 160
+
+
+@given(st.binary(min_size=2 * SAMPLES, max_size=2 * SAMPLES))
+@example(bytes(2 * SAMPLES))
+@example(b"\x00\x80" * SAMPLES)
+@example(b"\xff\x7f\x00\x80" * (SAMPLES // 2))
+@settings(max_examples=200)
+def test_the_energy_of_a_frame_is_the_same_to_the_last_bit(pcm16: bytes) -> None:
+    assert compiled.energy_above(pcm16, levels._SLOW_WAVES) == levels.python_energy_above(pcm16, levels._SLOW_WAVES)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(b"", ()), (bytes(321), ()), (bytes(320), [(b"", 1.0)]), (bytes(320), ((b"", 1.0),)), (bytes(320), ((bytes(320), "1"),))],
+)
+def test_what_is_no_frame_or_no_wave_is_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        compiled.energy_above(*arguments)
+
+
+@given(
+    st.floats(0, 1e6).map(lambda now: round(now, 6)) | st.floats(allow_nan=False, allow_infinity=False),
+    st.binary(max_size=400),
+    st.none() | st.floats(-100, 0).map(lambda level: round(level, 1)),
+    st.integers(0, 2**63 - 1),
+)
+@example(1e22, b"", -100.0, 1)
+@example(5e-324, b"\xff" * 160, -0.0, 0)
+@settings(max_examples=200)
+def test_the_lines_of_a_frame(now: float, audio: bytes, level_dbfs: float | None, session: int) -> None:
+    lines = compiled.frame_lines(now, audio, level_dbfs, session)
+    assert lines == journal.python_frame_lines(now, audio, level_dbfs, session)
+    event, command = map(json.loads, lines.split("\n"))
+    assert (event["t"], event["level_dbfs"], command["session"]) == (now, level_dbfs, session)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("0", b"", None, 1), (0.0, "", None, 1), (0.0, b"", "loud", 1), (0.0, b"", None, 1 << 70), ()]
+)
+def test_what_is_no_frame_has_no_lines(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        compiled.frame_lines(*arguments)
+
+
+def test_a_level_is_a_number_of_decibels() -> None:
+    assert math.isfinite(levels.band_level_dbfs(b"\x00\x80" * SAMPLES))
+
+
+# --- installing
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
+    source = Path(wire.__file__).parent.parent / "_speedups.c"
+    include = sysconfig.get_paths()["include"]
+    if not (Path(include) / "Python.h").exists():
+        pytest.skip("there is no Python.h")
+    flags = ["-Wall", "-Wextra", "-Werror", "-O2", "-std=c11", "-D_GNU_SOURCE", "-fPIC", "-shared", f"-I{include}"]
+    subprocess.run(["cc", *flags, str(source), "-o", os.fspath(tmp_path / "out.so")], check=True, timeout=120)
