@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -223,6 +224,32 @@ def test_what_is_no_frame_has_no_lines(arguments: tuple[Any, ...]) -> None:
 
 def test_a_level_is_a_number_of_decibels() -> None:
     assert math.isfinite(levels.band_level_dbfs(b"\x00\x80" * SAMPLES))
+
+
+# --- the poller's timer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+def test_a_timer_is_set_alike() -> None:
+    from trio_voice.server import timer_file
+
+    assert timer_file.set_timer is compiled.set_timer
+    timer = timer_file.TimerFile()
+    try:
+        for set_timer in (compiled.set_timer, timer_file.python_set_timer):
+            set_timer(timer.fileno(), 86_400_000_000_000)
+            assert not select.select([timer], [], [], 0)[0]
+            set_timer(timer.fileno(), 1)
+            assert select.select([timer], [], [], 20)[0]
+            with pytest.raises(OSError, match="Invalid argument"):
+                set_timer(timer.fileno(), -1)
+    finally:
+        timer.close()
+    for set_timer in (compiled.set_timer, timer_file.python_set_timer):
+        assert outcome_of(set_timer, -1, 1) == (OSError, errno.EBADF)
+    for arguments in (("1", 1), (1,), (1, 1 << 70)):
+        with pytest.raises((TypeError, OverflowError)):
+            compiled.set_timer(*arguments)
 
 
 # --- installing

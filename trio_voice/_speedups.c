@@ -1,7 +1,7 @@
 /* What happens to every frame of audio, in C: five microseconds of Python each, done in less than one.
 
    Each function has its reference in Python, which says what it is for, and which is used where this was not compiled:
-   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` in audio/levels.py, `frame_lines` in storage/journal.py.
+   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` in audio/levels.py, `frame_lines` in storage/journal.py, `set_timer` in server/timer_file.py.
    tests/test_speedups.py holds each pair to the same results. Nothing here waits, keeps anything, or knows anything of a call. */
 
 #define PY_SSIZE_T_CLEAN
@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#ifdef __linux__
+#include <sys/timerfd.h>
+#endif
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE */
@@ -373,6 +376,33 @@ frame_lines(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count
     return PyUnicode_FromStringAndSize(lines, length);
 }
 
+/* --- the poller's timer ---------------------------------------------------------------------------------------------- */
+
+#ifdef __linux__
+
+#define NANOSECONDS 1000000000LL
+
+/* set_timer(fileno: int, after_ns: int) -> None: have a timerfd go off once, so much later. Raises OSError. */
+static PyObject *
+set_timer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (wrong_count("set_timer", count, 2)) {
+        return NULL;
+    }
+    int fileno = number_of(args[0]);
+    long long after_ns = PyLong_AsLongLong(args[1]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    struct itimerspec setting = {.it_value = {.tv_sec = after_ns / NANOSECONDS, .tv_nsec = after_ns % NANOSECONDS}};
+    if (timerfd_settime(fileno, 0, &setting, NULL) < 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
+#endif
+
 /* --- the module ------------------------------------------------------------------------------------------------------ */
 
 static PyMethodDef functions[] = {
@@ -381,6 +411,9 @@ static PyMethodDef functions[] = {
     {"text_frame", (PyCFunction)(void (*)(void))text_frame, METH_FASTCALL, NULL},
     {"energy_above", (PyCFunction)(void (*)(void))energy_above, METH_FASTCALL, NULL},
     {"frame_lines", (PyCFunction)(void (*)(void))frame_lines, METH_FASTCALL, NULL},
+#ifdef __linux__
+    {"set_timer", (PyCFunction)(void (*)(void))set_timer, METH_FASTCALL, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

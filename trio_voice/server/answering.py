@@ -169,9 +169,11 @@ class _Recorder:
     redact: Callable[[str], str]
 
     def __call__(self, line: str, *, frame: bool = False) -> None:
-        if not frame:  # which is audio alone
+        if frame:  # of audio alone
+            self.journal.put(line)
+            self.live.measure(line)
+        else:
             line = self.redact(line)
-        self.journal.put(line)
-        self.live.measure(line)
-        if not frame:
+            self.journal.put(line)
+            self.live.measure(line)
             self.live.publish(line)

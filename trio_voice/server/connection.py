@@ -149,8 +149,9 @@ class Connection(MessageSocket):
                 self._decode(data)
             else:
                 self._hear(b"")
-        for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
-            take(messages.pop(0))
+        if messages:
+            for _ in range(min(len(messages), MESSAGES_AT_ONCE)):
+                take(messages.pop(0))
         if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
             return END
         return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE

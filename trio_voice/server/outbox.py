@@ -58,7 +58,9 @@ class Outbox:
         """Send a message after the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
         if self._state is not _OPEN:
             return False
-        if not self._queue and self._left_at_once(data, event_id):
+        if not self._queue and self._leaving is None and self.socket.send_now(data):
+            if self.socket.unflushed:
+                self._finish_later(data, event_id)
             return True
         self._queue.append(_Message(data, droppable, event_id))
         self.queued_bytes += len(data)
@@ -71,7 +73,10 @@ class Outbox:
         """Send a message before everything that waits, and drop what may be dropped."""
         if self._state is _State.OPEN:
             self._drop_what_may_be_dropped()
-            if not self._left_at_once(data, None):
+            if self._leaving is None and self.socket.send_now(data):
+                if self.socket.unflushed:
+                    self._finish_later(data, None)
+            else:
                 self._queue.insert(0, _Message(data, droppable=False, event_id=None))
                 self.queued_bytes += len(data)
                 self._waiting.unpark_all()
@@ -107,13 +112,10 @@ class Outbox:
         finally:
             self._state = _State.OVER
 
-    def _left_at_once(self, data: str | bytes, event_id: str | None) -> bool:
-        if self._leaving is not None or not self.socket.send_now(data):
-            return False
-        if self.socket.unflushed:
-            self._leaving = _Message(data, droppable=False, event_id=event_id)
-            self._waiting.unpark_all()
-        return True
+    def _finish_later(self, data: str | bytes, event_id: str | None) -> None:
+        """Of a message that has begun to leave."""
+        self._leaving = _Message(data, droppable=False, event_id=event_id)
+        self._waiting.unpark_all()
 
     async def _send_next(self) -> None:
         self._leaving = message = self._queue.pop(0)

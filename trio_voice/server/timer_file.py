@@ -20,8 +20,9 @@ if sys.version_info >= (3, 13):
     def _create() -> int:
         return os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
 
-    def _set(number: int, after_ns: int) -> None:
-        os.timerfd_settime_ns(number, initial=after_ns)
+    def python_set_timer(fileno: int, after_ns: int, /) -> None:
+        """Have a timer go off once, so much later. Raises OSError."""
+        os.timerfd_settime_ns(fileno, initial=after_ns)
 
 else:
     _libc = ctypes.CDLL(None, use_errno=True)
@@ -37,9 +38,18 @@ else:
     def _create() -> int:
         return _checked(_libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
 
-    def _set(number: int, after_ns: int) -> None:
+    def python_set_timer(fileno: int, after_ns: int, /) -> None:
+        """Have a timer go off once, so much later. Raises OSError."""
         setting = _Setting(0, 0, after_ns // _NANOSECONDS, after_ns % _NANOSECONDS)
-        _checked(_libc.timerfd_settime(number, 0, setting, None))
+        _checked(_libc.timerfd_settime(fileno, 0, setting, None))
+
+
+try:
+    from trio_voice._speedups import set_timer as compiled_set_timer
+except ImportError:  # it was installed where nothing could compile it
+    set_timer = python_set_timer
+else:
+    set_timer = compiled_set_timer
 
 
 @define(eq=False)
@@ -54,7 +64,7 @@ class TimerFile:
 
     def set(self, after_s: float) -> None:
         """Have it go off in so many seconds, more than 0, and not at the time set before."""
-        _set(self._number, max(1, int(after_s * _NANOSECONDS)))
+        set_timer(self._number, max(1, int(after_s * _NANOSECONDS)))
 
     def close(self) -> None:
         """Let the file go."""
