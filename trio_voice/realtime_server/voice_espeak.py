@@ -8,20 +8,24 @@ deterministic: the same sentence may differ by some samples. Facts that the code
   variant can be added to; each code is looked at.
 - A callback that returns 1 ends the synthesis within half a millisecond, and the next sentence is whole.
 - It speaks at 80 to 450 words a minute; slower speech is made with gaps between the words.
+
+What wants numpy is imported when it is used: the library can be loaded, and said to be there, 0.1 s before.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import espeakng_loader
 from attrs import define, field
 
-from trio_voice.audio.resample import Resampler
-from trio_voice.realtime_server.voice_level import Leveller
 from trio_voice.realtime_server.voice_names import EngineError, EspeakSound, VoiceProfile
 from trio_voice.realtime_server.voice_text import pause_s
+
+if TYPE_CHECKING:
+    from trio_voice.realtime_server.voice_level import Leveller
 
 RATE_HZ = 24000
 SLOWEST_WORDS_PER_MINUTE = 80
@@ -95,6 +99,8 @@ class Espeak:
 
         Raises EngineError for a language or a voice that the library does not have.
         """
+        from trio_voice.audio.resample import Resampler  # noqa: PLC0415 - see above
+
         sound = profile.espeak
         self._choose(sound, language)
         leveller = self._leveller(sound, language)
@@ -134,6 +140,8 @@ class Espeak:
             raise EngineError(f"espeak_SetParameter({parameter}, {value}) returned {code}")
 
     def _leveller(self, sound: EspeakSound, language: str) -> Leveller:
+        from trio_voice.realtime_server.voice_level import Leveller  # noqa: PLC0415 - see above
+
         leveller = self._levellers.get((language, sound))
         if leveller is None:
             leveller = self._levellers[language, sound] = Leveller()

@@ -2,6 +2,8 @@
 
 It speaks English only, and is understood far better than espeak-ng. A sentence is synthesised whole (1 to 15 ms of work for a
 second of speech) and then handed out, so that giving a sentence up costs at most its own synthesis.
+
+What wants numpy is imported when it is used: the library can be loaded, and said to be there, 0.1 s before.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 import ctypes
 import unicodedata
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import define, field
 
-from trio_voice.audio.resample import Resampler
-from trio_voice.realtime_server.voice_level import Leveller
 from trio_voice.realtime_server.voice_names import EngineError, FliteSound, VoiceProfile
 from trio_voice.realtime_server.voice_text import pause_s
+
+if TYPE_CHECKING:
+    from trio_voice.realtime_server.voice_level import Leveller
 
 RATE_HZ = 24000
 _SPEAKER_HZ = 16000
@@ -83,6 +86,8 @@ class Flite:
 
     def speak(self, text: str, profile: VoiceProfile, speed: float, take: Callable[[bytes], bool]) -> None:
         """Speak one sentence of English; `take` gets 24 kHz PCM16 in pieces of 100 ms and returns False to end it."""
+        from trio_voice.audio.resample import Resampler  # noqa: PLC0415 - see above
+
         sound = profile.flite
         leveller = self._leveller(sound)
         resampler = Resampler(sound.played_at_hz, RATE_HZ)
@@ -94,6 +99,8 @@ class Flite:
         take(leveller.level(resampler.flush()))
 
     def _leveller(self, sound: FliteSound) -> Leveller:
+        from trio_voice.realtime_server.voice_level import Leveller  # noqa: PLC0415 - see above
+
         leveller = self._levellers.get(sound)
         if leveller is None:
             leveller = self._levellers[sound] = Leveller()
@@ -122,6 +129,8 @@ def _in_ascii(text: str) -> str:
 
 def _with_pause(audio: bytes, rate_hz: int, rest_s: float) -> bytes:
     """Replace the silence around a sentence: flite leaves some 200 ms before it and, by speaker, 60 to 220 ms after."""
+    import numpy as np  # noqa: PLC0415 - see above
+
     samples = np.frombuffer(audio, "<i2")
     loud = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     if not len(loud):

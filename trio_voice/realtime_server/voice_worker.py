@@ -4,6 +4,9 @@ A process of its own, because the engines keep one voice for the whole process, 
 because espeak-ng is GPL-3: it is loaded here and nowhere else. So is numpy, which levels and resamples: what leaves is in the
 format of the session that asks. It speaks one sentence at a time, in the order asked; it ends when its input does, so it cannot
 outlive the server. No threads: between two pieces of a sentence it looks whether a `Stop` has come.
+
+It says what it can speak with as soon as the engines are loaded: numpy takes twice as long, and nobody waits for it who has not
+asked for a sentence yet.
 """
 
 from __future__ import annotations
@@ -18,8 +21,7 @@ from importlib.util import find_spec
 from attrs import define, field
 
 from trio_voice.errors import RemoteProtocolError, how_to_install
-from trio_voice.realtime_server.audio_formats import FORMATS
-from trio_voice.realtime_server.voice_encoding import from_voice
+from trio_voice.realtime_server.audio_formats import FORMATS, AudioFormat, Converter
 from trio_voice.realtime_server.voice_flite import Flite
 from trio_voice.realtime_server.voice_names import EngineError, voice_profile
 from trio_voice.realtime_server.voice_protocol import Failed, Finished, MessageBuffer, Piece, Ready, Report, Speak, Stop, pack
@@ -96,6 +98,7 @@ class Worker:
         """Speak until the input ends. A server that has gone ends it quietly."""
         try:
             self._report(Ready(self._engines.names()))
+            _converters()
             while self._open:
                 self._read()
                 while self._jobs and self._open:
@@ -104,7 +107,7 @@ class Worker:
             return
 
     def _speak(self, job: Speak) -> None:
-        encoder = from_voice(FORMATS[job.audio_format])
+        encoder = _converters()(FORMATS[job.audio_format])
         refused = None
         if job.job not in self._stopped:
             refused = self._engines.speak(job, lambda pcm16: self._hand_out(job.job, encoder.convert(pcm16)))
@@ -135,6 +138,13 @@ class Worker:
         view = memoryview(pack(report))
         while view:
             view = view[os.write(self._output, view) :]
+
+
+def _converters() -> Callable[[AudioFormat], Converter]:
+    """Import what makes a converter from the voice to a format."""
+    from trio_voice.realtime_server.voice_encoding import from_voice  # noqa: PLC0415 - see above
+
+    return from_voice
 
 
 def main() -> None:
