@@ -46,6 +46,11 @@ def test_the_embedded_model_adds_its_own_modules_and_its_detector() -> None:
     assert added - sys.stdlib_module_names == {"trio_voice", "webrtcvad", "_webrtcvad"}
 
 
+def test_the_garbage_collector_comes_less_often_from_the_first_import_on() -> None:
+    looked = "import gc\nassert gc.get_threshold() == cli.NEW_OBJECTS\nassert gc.get_stats()[2]['collections'] == 0"
+    assert "trio_voice.serve" in imported_with(f"from trio_voice import cli\n{SERVE}\n{looked}")
+
+
 def test_other_commands_draw_with_rich() -> None:
     assert "rich.console" in imported_with("from trio_voice.cli import main\nmain.get_command(None, 'replay')")
     code = "from trio_voice.cli import *; import_structlog_alone(); import rich.console; import_structlog_alone()"

@@ -3,13 +3,13 @@
 Its first line of standard input is its order. It ends with a signal, and when standard input ends: then its parent is gone.
 """
 
-# ruff: noqa: E402 - Rich is kept out before anything imports structlog
+# ruff: noqa: E402 - what must be done before the imports
 
 from __future__ import annotations
 
-from trio_voice.cli import import_structlog_alone
+from trio_voice.cli import make_way_for_a_server
 
-import_structlog_alone()
+make_way_for_a_server()
 
 import os
 import signal
