@@ -23,7 +23,7 @@ from trio_voice.errors import UserError
 from trio_voice.phone.caller import CallRefusedError, EndedBy, PhoneCall
 from trio_voice.phone.carrier import Identity
 from trio_voice.phone.feed import get
-from trio_voice.phone.scenario import AfterAgent, Say, Scenario
+from trio_voice.phone.scenario import AfterAgent, HangUp, Say, Scenario, Step
 from trio_voice.phone.webhook import Carrier
 from trio_voice.realtime_server.script import parse_script
 from trio_voice.realtime_server.server import ModelServerSettings, serve_model
@@ -119,7 +119,7 @@ async def test_a_call_comes_in_as_twilio_places_it_and_is_ended_at_twilio_too(fa
         assert stream.parameters == {"from": carrier.caller, "to": carrier.called, "tenant": "acme"}
         await carrier.report(stream, "stream-started")
         identity = evolve(carrier.identity, parameters=stream.parameters)
-        steps = [Say(sentence(), AfterAgent()) for _ in range(3)]
+        steps: list[Step] = [Say(sentence()), Say(sentence()), Say(sentence()), HangUp(AfterAgent(pause_s=30.0, limit_s=60.0))]
         url, headers = carrier.media_url(stream), carrier.upgrade_headers(stream)
         async with PhoneCall.place(url, Scenario(steps), identity=identity, headers=headers) as call:
             ending = await call.finished()
