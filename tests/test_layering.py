@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -139,14 +140,15 @@ def reached_from(part: str, imports: Iterable[Import]) -> set[str]:
     return {part_of(name) for name in reached} - {part}
 
 
-def all_imports() -> list[Import]:
+@cache
+def all_imports() -> tuple[Import, ...]:
     found: list[Import] = []
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         module = ".".join(parts[:-1] if is_package else parts)
         found.extend(imports_in(module, path.read_text(encoding="utf-8"), is_package))
-    return found
+    return tuple(found)
 
 
 # --- the package -------------------------------------------------------------------------------------------------------

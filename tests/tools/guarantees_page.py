@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -32,8 +33,13 @@ class Proof:
     name: str
 
 
-def proofs(root: Path = ROOT) -> Iterator[Proof]:
-    """Every test that is named after a row."""
+@cache
+def proofs(root: Path = ROOT) -> frozenset[Proof]:
+    """Every test that is named after a row, as the files were at the first call."""
+    return frozenset(_proofs(root))
+
+
+def _proofs(root: Path) -> Iterator[Proof]:
     for path in sorted((root / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (match := NAME.fullmatch(node.name)):
@@ -47,7 +53,7 @@ def rows_on_the_page() -> list[str]:
 
 def page() -> str:
     """The page: what was written by hand, under each row its proofs, and at the end those of rows that have no text yet."""
-    by_row = {row: list(found) for row, found in groupby(sorted(set(proofs())), key=lambda proof: proof.row)}
+    by_row = {row: list(found) for row, found in groupby(sorted(proofs()), key=lambda proof: proof.row)}
     described = rows_on_the_page()
     sections = {row: _listed("Proved by", by_row.get(row, [])) for row in described}
     others = [_listed(f"**{row}**", found) for row, found in by_row.items() if row not in described]
