@@ -31,7 +31,7 @@ import trio
 from attrs import define, field, frozen
 from rich.console import Console
 
-from bench.load import LAST_SENTENCE_S, LoadCaller, Speaker, Totals
+from bench.load import LAST_SENTENCE_S, UNHURRIED_S, LoadCaller, Speaker, Totals
 from bench.plots import draw
 from bench.processes import ROOT, Measured, free_port, pin, started, wait_until_listening
 from bench.results_folder import write_result
@@ -122,7 +122,7 @@ class Run:
         quiet = bytes(0xF8 | at * 7 % 8 for at in range(8000))  # about -55 dBFS
         # The first call is over before the others begin: what is made once for all calls is not to be counted as theirs.
         first, *callers = [LoadCaller(number, speech, quiet, self.beginning, Random(number)) for number in range(self.calls + 1)]
-        speaker = Speaker()
+        speaker = Speaker(UNHURRIED_S)
         async with trio.open_nursery() as always:
             always.start_soon(speaker.run)
             await first.call(port, path, speaker, trio.current_time(), WARM_UP_S)

@@ -4,7 +4,7 @@
 
 Every caller interrupts every reply after it has heard a second or more of it. Three figures, seen from outside the server:
 
-- from `speech_started` leaving the model's process to the `clear` being read in the caller's, both sockets included;
+- from `speech_started` leaving the model's process to the `clear` having come for the caller, both sockets included;
 - audio that reaches the caller after the `clear`, while it is speaking: late audio, which must be none;
 - `audio_end_ms` of the truncate that reaches the model, against what the caller's own play buffer had played at the clear.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -27,10 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.capacity import CALLERS_PROCESSOR, LATE_LIMIT_MS, percentile, trio_voice
-from bench.load import FRAME_BYTES, LoadCaller, Speaker, Totals
+from bench.load import FRAME_BYTES, UNHURRIED_S, LoadCaller, Speaker, Totals
 from bench.processes import pin, started
 from bench.results_folder import write_result
-from bench.stamps import with_number
 from trio_voice.audio.g711 import pcm16_to_ulaw
 from trio_voice.phone.synthetic import synthetic_speech
 
@@ -47,7 +45,7 @@ class Clear:
 
     caller: int
     at: float
-    """Seconds of the monotonic clock."""
+    """When it came: seconds of the monotonic clock."""
     heard_ms: float
     """How much of the reply had been played."""
 
@@ -63,19 +61,17 @@ class InterruptingCaller(LoadCaller):
     _interrupts_after_s: float = field(default=1.0, init=False)
     _cleared: bool = field(default=False, init=False)
 
-    def _frame(self, count: int, now: float, *, may_begin: bool) -> bytes:
+    def _next_sound(self, now: float, *, may_begin: bool) -> bytes:
         playing_s = now - self._reply_began_at if self._reply_began_at is not None and now < self._playing_until else 0.0
-        if self._speech_at is None and may_begin and playing_s > self._interrupts_after_s:
-            self._speech_at = 0
-            self.totals.turns += 1
+        if self._said_frames is None and may_begin and playing_s > self._interrupts_after_s:
+            self._begin_to_say(len(self._speech))
             self._interrupts_after_s = self.random.uniform(1.0, 2.0)
-        frame = super()._frame(count, now, may_begin=False)
-        if self._speech_at is None:
+        sound = super()._next_sound(now, may_begin=False)
+        if self._said_frames is None:
             self._cleared = False
-        return with_number(frame, self.number)
+        return sound
 
-    def _hear(self, payload: bytes) -> None:
-        now = trio.current_time()
+    def _hear(self, payload: bytes, now: float) -> None:
         is_media = payload.startswith(b'{"event":"media"') or b'"event":"media"' in payload[:80]
         if is_media and self._cleared:
             self.late_bytes += len(msgspec.json.decode(payload)["media"]["payload"]) * 3 // 4
@@ -83,9 +79,9 @@ class InterruptingCaller(LoadCaller):
             self._reply_began_at = now
         if b'"event":"clear"' in payload and self._reply_began_at is not None:
             heard_s = min(now, self._playing_until) - self._reply_began_at
-            self.clears.append(Clear(self.number, time.monotonic(), heard_s * 1000))
-            self._cleared, self._reply_began_at = self._speech_at is not None, None
-        super()._hear(payload)
+            self.clears.append(Clear(self.number, self._arrived_ns / 1e9, heard_s * 1000))
+            self._cleared, self._reply_began_at = self._said_frames is not None, None
+        super()._hear(payload, now)
 
 
 @frozen
@@ -137,7 +133,7 @@ async def measure(calls: int, seconds: float, folder: Path) -> Row:
     ]
     async with started(["-m", "bench.model_process"], CALLERS_PROCESSOR, folder / "model.log") as model:
         async with trio_voice(await model.line(), folder) as (_, port, path):
-            began_at, speaker = trio.current_time() + 0.2, Speaker()
+            began_at, speaker = trio.current_time() + 0.2, Speaker(UNHURRIED_S)
             async with trio.open_nursery() as always:
                 always.start_soon(speaker.run)
                 async with trio.open_nursery() as nursery:
@@ -166,7 +162,7 @@ async def run(calls: Sequence[int], seconds: float, console: Console) -> list[Ro
     for count in calls:
         with tempfile.TemporaryDirectory(prefix="trio-voice-bench-") as folder:
             rows.append(await measure(count, seconds, Path(folder)))
-    table = Table(title="Barge-in: speech_started leaves the model -> clear is read by the caller")
+    table = Table(title="Barge-in: speech_started leaves the model -> clear reaches the caller")
     for column in ("calls", "interruptions", "clear p50/p99 ms", "late audio", "heard_ms error p50/p90 ms", "valid"):
         table.add_column(column, justify="right")
     for row in rows:

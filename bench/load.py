@@ -1,27 +1,31 @@
 """Many callers at once, cheap enough not to be what is measured.
 
 Each caller is a real WebSocket client that speaks the Twilio dialect, twenty milliseconds a frame, on absolute deadlines. Frames
-are masked with the key 0, which the protocol allows and which costs nothing, and one task sends the frames of all callers
-(`Speaker`): a task of its own for each would cost more than the frames. A caller greets nobody: it listens until the agent has
-finished, waits a while, says a sentence, and so on; how long it waits and speaks is its own dice's business, so that callers are
-not in step. The generator measures its own lateness: a run in which it was late is not valid.
+are masked with the key 0, which the protocol allows and which costs nothing, and are made before, but for their moments and
+numbers. One task sends the frames of all callers and reads what comes for them (`Speaker`): a task of its own for each would cost
+more than the frames. A caller greets nobody: it listens until the agent has finished, waits a while, says a sentence, and so on;
+how long it waits and speaks is its own dice's business, so that callers are not in step. The generator measures its own lateness:
+a run in which it was late is not valid.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import time
+from array import array
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from heapq import heapify, heappush, heapreplace
+from functools import cache, partial
 from random import Random
 
 import msgspec
 import trio
 from attrs import define, field
 
-from bench.stamps import ANCILLARY_BYTES, age_ms, arrival_ns, stamp, tell_arrivals
+from bench.gathering import READ_EVERY_S, Gathering
+from bench.stamps import age_ms, stamp, with_number
 
 FRAME_S = 0.02
 FRAME_BYTES = 160
@@ -30,6 +34,8 @@ FIRST_PAUSE_S = (0.5, 5.0)
 PAUSE_S = (0.5, 2.5)
 """From the end of a reply to the next sentence."""
 SHORTEST_SENTENCE_S = 1.0
+UNHURRIED_S = 0.01
+"""For programs that do nothing but call."""
 LAST_FRAME_S = 0.1
 """From the last frame to the hang-up: a frame that is overtaken by the end of its call is not lost, but would look so."""
 LAST_SENTENCE_S = 5.0
@@ -41,13 +47,18 @@ UPGRADE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
-_READ_BYTES = 65536
 _STEP_S = 0.001
 """The frames of one millisecond are sent together."""
+_STEPS = round(FRAME_S / _STEP_S)
+_READ_EVERY = round(READ_EVERY_S / _STEP_S)
+_HEAD_BYTES = 21
+"""Of a frame: what is made when it is sent, the moment and the caller's number; a multiple of three bytes is whole in base64."""
 _MEDIA = (
     b'{"event":"media","sequenceNumber":"%d","streamSid":"%b",'
-    b'"media":{"track":"inbound","chunk":"%d","timestamp":"%d","payload":"%b"}}'
+    b'"media":{"track":"inbound","chunk":"%d","timestamp":"%d","payload":"%b%b"}}'
 )
+_MEDIA_HEADS = [struct.pack("!BBHI", 0x80 | _TEXT, 0x80 | 126, size, 0) for size in range(512)]
+"""The head of a media message's frame, by the message's length."""
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
@@ -71,6 +82,13 @@ def server_frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
         opcode, payload = buffer[0] & 0x0F, bytes(buffer[head : head + size])
         del buffer[: head + size]
         yield opcode, payload
+
+
+@cache
+def sounds(audio: bytes) -> tuple[bytes, ...]:
+    """The frames of some audio, as they stand in a message behind the frame's head."""
+    starts = range(_HEAD_BYTES, len(audio), FRAME_BYTES)
+    return tuple(b2a_base64(audio[at : at + FRAME_BYTES - _HEAD_BYTES], newline=False) for at in starts)
 
 
 async def upgraded(stream: trio.abc.Stream, path: str = "/media/twilio") -> bytes:
@@ -100,7 +118,7 @@ class Totals:
     unsent_frames: int = 0
     """Frames that were dropped because the system did not read."""
     down_ms: list[float] = field(factory=list)
-    late_ms: list[float] = field(factory=list)
+    late_ms: array[float] = field(factory=partial(array, "d"))
 
 
 @define(eq=False)
@@ -118,6 +136,9 @@ class LoadCaller:
     last_sentence_at: float = field(default=0.0, init=False)
     _hanging_up: bool = field(default=False, init=False)
     _stream_sid: bytes = field(init=False)
+    _head: bytes = field(init=False)
+    _speech: tuple[bytes, ...] = field(init=False)
+    _quiet: tuple[bytes, ...] = field(init=False)
     _buffer: bytearray = field(factory=bytearray, init=False)
     _arrived_ns: int = field(default=0, init=False)
     _unsent: bytes = field(default=b"", init=False)
@@ -127,11 +148,13 @@ class LoadCaller:
     _heard_something: bool = field(default=False, init=False)
     _quiet_frames: int = field(default=0, init=False)
     _pause_frames: int = field(init=False)
-    _speech_at: int | None = field(default=None, init=False)
-    _sentence_bytes: int = field(default=0, init=False)
+    _said_frames: int | None = field(default=None, init=False)  # of a sentence; None: nothing is being said
+    _sentence_frames: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._stream_sid = b"MZ%032x" % self.number
+        self._head = with_number(self.quiet[:_HEAD_BYTES], self.number)
+        self._speech, self._quiet = sounds(self.speech), sounds(self.quiet)
         self._pause_frames = round(self.random.uniform(*FIRST_PAUSE_S) / FRAME_S)
 
     async def call(self, port: int, path: str, speaker: Speaker, begins_at: float, seconds: float) -> None:
@@ -142,15 +165,13 @@ class LoadCaller:
         async with stream:
             self._buffer += await upgraded(stream, path)
             await stream.send_all(self._start())
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, stream, nursery.cancel_scope)
+            with trio.CancelScope() as scope, speaker.heard_by(self, stream, scope):
                 with speaker.speaking_for(self, stream.socket.fileno()):
                     await trio.sleep_until(begins_at + seconds)
                 await trio.sleep(LAST_FRAME_S)
                 self._hanging_up = True
                 if not self._unsent:
                     await stream.send_all(client_frame(_TEXT, b'{"event":"stop","streamSid":"%b"}' % self._stream_sid))
-                nursery.cancel_scope.cancel()
 
     def _start(self) -> bytes:
         stream_sid = self._stream_sid.decode()
@@ -167,14 +188,16 @@ class LoadCaller:
 
     def speak(self, connection: int, now: float) -> None:
         """Send the next frame, and the marks that are due, as far as the connection takes them at once."""
-        frame = self._frame(self._frames, now, may_begin=now < self.last_sentence_at)
-        self._frames += 1
+        sound = self._next_sound(now, may_begin=now < self.last_sentence_at)
+        self._frames = count = self._frames + 1
         if len(self._unsent) > MOST_UNSENT_BYTES:
             self.totals.unsent_frames += 1
         else:
-            count, payload = self._frames, b2a_base64(stamp(frame), newline=False)
-            media = _MEDIA % (count + 1, self._stream_sid, count, count * 20 - 20, payload)
-            self._unsent += self._due_marks(now) + client_frame(_TEXT, media)
+            if self._marks:
+                self._unsent += self._due_marks(now)
+            head = b2a_base64(stamp(self._head), newline=False)
+            media = _MEDIA % (count + 1, self._stream_sid, count, count * 20 - 20, head, sound)
+            self._unsent += _MEDIA_HEADS[len(media)] + media
             self.totals.frames_sent += 1
         try:
             self._unsent = self._unsent[os.write(connection, self._unsent) :]
@@ -183,25 +206,25 @@ class LoadCaller:
         except OSError:
             self._unsent = b""  # the connection is over, which the listener tells
 
-    def _frame(self, count: int, now: float, *, may_begin: bool) -> bytes:
-        if self._speech_at is not None:
-            frame = self.speech[self._speech_at : self._speech_at + FRAME_BYTES]
-            self._speech_at += FRAME_BYTES
-            if self._speech_at >= self._sentence_bytes:
-                self._speech_at, self._heard_something = None, False
-                self._pause_frames = round(self.random.uniform(*PAUSE_S) / FRAME_S)
-            return frame
+    def _next_sound(self, now: float, *, may_begin: bool) -> bytes:
+        if self._said_frames is not None:
+            return self._say_on(self._said_frames)
         self._quiet_frames = self._quiet_frames + 1 if self._heard_something and now >= self._playing_until else 0
         if self._quiet_frames > self._pause_frames and may_begin:
-            self._begin_to_speak()
-        at = count * FRAME_BYTES % (len(self.quiet) - FRAME_BYTES)
-        return self.quiet[at : at + FRAME_BYTES]
+            whole_s = len(self._speech) * FRAME_S
+            self._begin_to_say(round(self.random.uniform(min(SHORTEST_SENTENCE_S, whole_s), whole_s) / FRAME_S))
+        return self._quiet[self._frames % len(self._quiet)]
 
-    def _begin_to_speak(self) -> None:
-        whole_s = len(self.speech) / 8000
-        frames = round(self.random.uniform(min(SHORTEST_SENTENCE_S, whole_s), whole_s) / FRAME_S)
-        self._speech_at, self._sentence_bytes, self._quiet_frames = 0, frames * FRAME_BYTES, 0
+    def _begin_to_say(self, frames: int) -> None:
+        self._said_frames, self._sentence_frames, self._quiet_frames = 0, frames, 0
         self.totals.turns += 1
+
+    def _say_on(self, said_frames: int) -> bytes:
+        self._said_frames = said_frames + 1
+        if self._said_frames >= self._sentence_frames:
+            self._said_frames, self._heard_something = None, False
+            self._pause_frames = round(self.random.uniform(*PAUSE_S) / FRAME_S)
+        return self._speech[said_frames]
 
     def _due_marks(self, now: float) -> bytes:
         out = b""
@@ -210,33 +233,27 @@ class LoadCaller:
             out += client_frame(_TEXT, mark % (self._stream_sid, self._marks.pop(0)[1].encode()))
         return out
 
-    async def _listen(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        tell_arrivals(stream.socket)
-        while True:
-            for opcode, payload in server_frames(self._buffer):
-                if opcode == _CLOSE:
-                    self._ended(scope)
-                elif opcode == _PING:
-                    self._unsent += client_frame(_PONG, payload)
-                elif opcode == _TEXT:
-                    self._hear(payload)
-            try:
-                data, ancillary, _, _ = await stream.socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
-            except OSError:
-                data, ancillary = b"", []
-            if not data:
-                self._ended(scope)
-                return
-            self._arrived_ns = arrival_ns(ancillary)
-            self._buffer += data
+    def take(self, data: bytes, arrived_ns: int) -> bool:
+        """Take in bytes that came at that moment of the monotonic clock; return whether the system goes on."""
+        self._buffer += data
+        self._arrived_ns = arrived_ns
+        now = trio.current_time() - (time.monotonic_ns() - arrived_ns) / 1e9
+        for opcode, payload in server_frames(self._buffer):
+            if opcode == _CLOSE:
+                return self._ended()
+            if opcode == _PING:
+                self._unsent += client_frame(_PONG, payload)
+            elif opcode == _TEXT:
+                self._hear(payload, now)
+        return bool(data) or self._ended()
 
-    def _ended(self, scope: trio.CancelScope) -> None:
-        if not self._hanging_up and not scope.cancel_called:
+    def _ended(self) -> bool:
+        if not self._hanging_up:
             self.totals.ended_early += 1
-        scope.cancel()
+            self._hanging_up = True
+        return False
 
-    def _hear(self, payload: bytes) -> None:
-        now = trio.current_time()
+    def _hear(self, payload: bytes, now: float) -> None:
         message = msgspec.json.decode(payload)
         match message["event"]:
             case "media":
@@ -257,34 +274,69 @@ class LoadCaller:
 
 @define(eq=False)
 class Speaker:
-    """Sends every caller's frames, each 20 ms after its last. `run` must be running as long as anybody speaks."""
+    """Sends every caller's frames, each 20 ms after its last, and reads what comes for them. `run` runs while anybody calls."""
 
-    _due: list[tuple[float, int, LoadCaller, int]] = field(factory=list, init=False)
-    """When, whose, and on which connection: the next first."""
+    unhurried_s: float = 0.0
+    """How long the program's other tasks can wait: Trio is gone to no sooner, which costs more than to send some frames."""
+    _beats: list[list[tuple[LoadCaller, int]]] = field(factory=lambda: [[] for _ in range(_STEPS)], init=False)
+    """Who speaks in which step of every 20 ms, and on which connection."""
+    _step: int = field(default=0, init=False)
+    _callers: int = field(default=0, init=False)
     _somebody: trio.Event = field(factory=trio.Event, init=False)
+    _gathering: Gathering = field(factory=Gathering, init=False)
 
     @contextmanager
     def speaking_for(self, caller: LoadCaller, connection: int) -> Iterator[None]:
-        """Speak for a caller during the block, from 20 to 40 ms after its begin."""
-        first = trio.current_time() + FRAME_S + caller.random.uniform(0.0, FRAME_S)
-        heappush(self._due, (first // _STEP_S * _STEP_S, caller.number, caller, connection))
-        self._somebody.set()
+        """Speak for a caller during the block, from 0 to 20 ms after its begin."""
+        one, beat = (caller, connection), self._beats[int(caller.random.uniform(0, _STEPS))]
+        beat.append(one)
         try:
             yield
         finally:
-            self._due = [one for one in self._due if one[2] is not caller]
-            heapify(self._due)
+            beat.remove(one)
+
+    @contextmanager
+    def heard_by(self, caller: LoadCaller, stream: trio.SocketStream, scope: trio.CancelScope) -> Iterator[None]:
+        """Let a caller hear during the block what comes, and cancel the scope when the system ends the call."""
+
+        def take(data: bytes, arrived_ns: int) -> None:
+            if not caller.take(data, arrived_ns):
+                scope.cancel()
+
+        self._callers += 1
+        self._somebody.set()
+        try:
+            with self._gathering.reading(stream, take):
+                yield
+        finally:
+            self._callers -= 1
 
     async def run(self) -> None:
-        """Speak until cancelled."""
+        """Speak and listen until cancelled."""
         while True:
-            while not self._due:  # who has begun to speak may have gone before this task is told
+            while not self._callers:  # who has begun to call may have gone before this task is told
                 self._somebody = trio.Event()
                 await self._somebody.wait()
-            await trio.sleep_until(self._due[0][0])
-            now = trio.current_time()
-            while self._due and self._due[0][0] <= now:
-                due, number, caller, connection = self._due[0]
-                heapreplace(self._due, (due + FRAME_S, number, caller, connection))
-                caller.totals.late_ms.append((now - due) * 1000)
-                caller.speak(connection, now)
+                self._step = int(trio.current_time() / _STEP_S)
+            await trio.sleep_until(self._due_at())
+            turn_ends_at = trio.current_time() + self.unhurried_s
+            self._perform()
+            while (due_at := self._due_at()) < turn_ends_at:
+                time.sleep(max(0.0, due_at - trio.current_time()))  # noqa: TID251, ASYNC251 - see `unhurried_s`
+                self._perform()
+
+    def _due_at(self) -> float:
+        """Go to the next step in which there is something to do, and return its moment."""
+        while not self._beats[self._step % _STEPS] and self._step % _READ_EVERY:
+            self._step += 1
+        return self._step * _STEP_S
+
+    def _perform(self) -> None:
+        now, step = trio.current_time(), self._step
+        late_ms = (now - step * _STEP_S) * 1000
+        for caller, connection in self._beats[step % _STEPS]:
+            caller.totals.late_ms.append(late_ms)
+            caller.speak(connection, now)
+        if not step % _READ_EVERY:
+            self._gathering.read()
+        self._step += 1

@@ -22,6 +22,7 @@ NUMBER_BYTES = 4
 ANCILLARY_BYTES = 64
 """What `recvmsg` is to be given for the moment of arrival."""
 _SO_TIMESTAMPNS = 35  # Linux; the socket module has no name for it
+_TIMESPEC = struct.Struct("=qq")
 _QUIET = 0xF0
 _FROM_DIGITS = bytes.maketrans(b"0123456789abcdef", bytes(range(_QUIET, 256)))
 _TO_DIGITS = bytes(_QUIET) + b"0123456789abcdef"
@@ -61,11 +62,18 @@ def tell_arrivals(receiver: socket.socket | trio.socket.SocketType) -> None:
         receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
-def arrival_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
-    """When the bytes came, in nanoseconds of the monotonic clock; now, where the kernel does not tell."""
-    people_ns, now = time.time_ns(), time.monotonic_ns()
+def clocks_apart_ns() -> int:
+    """How far the clock that people read is ahead of the monotonic one. It is set now and then: ask again for each look."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+def arrival_ns(ancillary: Sequence[tuple[int, int, bytes]], apart_ns: int) -> int:
+    """When the bytes came, in nanoseconds of the monotonic clock; now, where the kernel does not tell.
+
+    `apart_ns`: what `clocks_apart_ns` says.
+    """
     for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-            seconds, nanoseconds = struct.unpack("=qq", data[:16])  # of the clock that people read
-            return now - max(0, people_ns - int(seconds) * 1_000_000_000 - int(nanoseconds))
-    return now
+        if kind == _SO_TIMESTAMPNS and level == socket.SOL_SOCKET:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)  # of the clock that people read
+            return int(seconds) * 1_000_000_000 + int(nanoseconds) - apart_ns
+    return time.monotonic_ns()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from socket import socketpair
+
 import trio
 import trio.testing
 
@@ -97,3 +99,34 @@ async def test_compression_end_to_end(autojump_clock: trio.testing.MockClock) ->
         assert (await peer.until("session.created"))["session"]["model"] == "gpt-realtime-2.1"
         await peer.send("response.cancel", event_id="x" * 200)
         assert (await peer.until("error"))["error"]["event_id"] == "x" * 200
+
+
+async def test_over_a_socket_a_message_leaves_at_once_and_the_rest_in_order_when_there_is_room() -> None:
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socketpair())
+    socket, came = WebSocket(near, 1 << 20, 1 << 24), bytearray()
+    socket.send(b"one")
+    assert await far.receive_some(100) == b"\x81\x03one"
+    count = 0
+    while not socket._outbox_bytes:
+        socket.send(b"%0100d" % count)
+        count += 1
+    socket.send(b"last")
+    socket.close(1000, "")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.write)
+        while not came.endswith(b"\x81\x04last\x88\x02\x03\xe8"):
+            came += await far.receive_some(1 << 16)
+    assert bytes(came) == b"".join(b"\x81\x64%0100d" % number for number in range(count)) + b"\x81\x04last\x88\x02\x03\xe8"
+    await near.aclose()
+    await far.aclose()
+
+
+async def test_writing_ends_after_a_close_that_left_at_once() -> None:
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socketpair())
+    socket = WebSocket(near, 1 << 20, 1 << 20)
+    socket.close(1000, "")
+    with trio.fail_after(5):
+        await socket.write()
+        assert await far.receive_some(100) == b"\x88\x02\x03\xe8"
+    await near.aclose()
+    await far.aclose()

@@ -120,9 +120,14 @@ class FrameReader:
     _opcode: Opcode | None = field(default=None, init=False)  # of the message in progress
     _compressed: bool = field(default=False, init=False)
 
+    @property
+    def between_messages(self) -> bool:
+        """Nothing of a message has come that is not complete."""
+        return not self._buffer and self._opcode is None
+
     def feed(self, data: bytes) -> list[Incoming]:
         """Take bytes in and return what is complete. Raises FrameError; nothing can be read after that."""
-        if not self._buffer and self._opcode is None and self.limit_bytes >= _SHORT_BYTES:
+        if self.between_messages and self.limit_bytes >= _SHORT_BYTES:
             text = _short_text(data)  # by far the most frequent: one short text frame, and nothing else
             if text is not None:
                 return [text]

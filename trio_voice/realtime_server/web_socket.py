@@ -32,7 +32,10 @@ _READ_BYTES = 65536
 
 @define
 class WebSocket:
-    """`send` and `close` never wait: they fill the outbox that `write` empties. `ended` tells how it ended (code, reason)."""
+    """`send` and `close` never wait: what the network does not take at once fills the outbox that `write` empties.
+
+    `ended` tells how it ended (code, reason).
+    """
 
     stream: trio.abc.Stream
     limit_bytes: int
@@ -125,6 +128,7 @@ class WebSocket:
         if not self._closing:
             self._post(encode_close(code, reason))
             self._closing = True
+            self._filled.set()  # `write` is to end, even if nothing waits for it
             self.closed_with = (code, reason)
 
     @property
@@ -139,9 +143,20 @@ class WebSocket:
     def _post(self, frame: bytes) -> None:
         if self._closing or self._silent:
             return
-        self._outbox.append(frame)
-        self._outbox_bytes += len(frame)
-        self._filled.set()
+        sent = 0 if self._outbox_bytes else self._send_now(frame)
+        if sent < len(frame):
+            self._outbox.append(frame[sent:])
+            self._outbox_bytes += len(frame) - sent
+            self._filled.set()
+
+    def _send_now(self, frame: bytes) -> int:
+        """Return how much left without waiting: to wake a task for each message costs more than to send it."""
+        if not isinstance(self.stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(self.stream.socket.fileno(), frame)
+        except OSError:
+            return 0  # it is full, or the peer is gone, which `write` is told as well
 
     async def write(self) -> None:
         """Write what is sent, all that waits in one go; return after our CLOSE has left, or when the peer cannot be reached."""
