@@ -26,6 +26,7 @@ from trio_websocket import WebSocketConnection, wrap_client_stream, wrap_server_
 from bench.results_folder import write_result
 from trio_voice.realtime_server.frames import mask
 from trio_voice.server.handshake import ServerHandshake
+from trio_voice.server.message_socket import NOTHING
 from trio_voice.server.websocket import MessageSocket, answer_websocket, client_websocket
 
 AT_ONCE = 5
@@ -85,7 +86,7 @@ async def ours() -> AsyncIterator[Way]:
 async def _pass_on(source: MessageSocket, target: MessageSocket) -> None:
     while True:
         message = await source.receive()
-        if not target.send_now(message):
+        if target.send_now(message) is NOTHING:
             await target.send(message)
 
 

@@ -18,6 +18,7 @@ from attrs import define, field
 
 from trio_voice.audio.g711 import BYTES_PER_MS
 from trio_voice.phone.carrier import Carrier, Identity
+from trio_voice.server.message_socket import NOTHING, Sent
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 
 FRAME_MS = 200
@@ -51,12 +52,8 @@ class Mortal(MessageSocket):
         await self.socket.send(message)
         await self._count()
 
-    def send_now(self, _message: str | bytes) -> bool:
-        return False
-
-    @property
-    def unflushed(self) -> bool:
-        return False
+    def send_now(self, _message: str | bytes) -> Sent:
+        return NOTHING
 
     async def flush(self) -> None:
         await self.socket.flush()

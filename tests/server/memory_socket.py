@@ -7,6 +7,7 @@ from collections import deque
 import trio
 from attrs import define, field
 
+from trio_voice.server.message_socket import ALL, NOTHING, Sent
 from trio_voice.server.websocket import MessageSocket, SocketClosed
 
 
@@ -59,17 +60,13 @@ class MemorySocket(MessageSocket):
         self._outward.messages.append(message)
         self._outward.filled.unpark_all()
 
-    def send_now(self, message: str | bytes) -> bool:
+    def send_now(self, message: str | bytes) -> Sent:
         if self._over or len(self._outward.messages) >= self._outward.capacity:
-            return False
+            return NOTHING
         self.attempts.append(message)
         self._outward.messages.append(message)
         self._outward.filled.unpark_all()
-        return True
-
-    @property
-    def unflushed(self) -> bool:
-        return False
+        return ALL
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -20,7 +20,7 @@ from tests.server.test_wire import connected_stream
 from trio_voice.server.allowance import FRAME_COST, READ_COST, Allowance
 from trio_voice.server.connection import CLOSE_LIMIT_S, MESSAGES_AT_ONCE, Connection
 from trio_voice.server.frames import FrameDecoder, FrameEncoder, FrameError, Pong, Received
-from trio_voice.server.message_socket import SocketClosed
+from trio_voice.server.message_socket import Sent, SocketClosed
 from trio_voice.server.poller import polling
 from trio_voice.server.websocket import FRAMES_AT_ONCE, answer_websocket, client_websocket
 from trio_voice.server.wire import wire_of
@@ -204,17 +204,17 @@ async def over_tcp(allowance: Allowance | None = None) -> AsyncIterator[tuple[Co
 
 def fill(connection: Connection) -> int:
     """Send until the network takes no more, and a message is left in part; returns how many were begun."""
-    begun = 0
-    while not connection.unflushed:
-        assert connection.send_now(str(begun % 10) * 60_000)
+    begun = 1
+    while (sent := connection.send_now(str((begun - 1) % 10) * 60_000)) is Sent.ALL:
         begun += 1
+    assert sent is Sent.PART
     return begun
 
 
 async def test_what_fits_leaves_without_waiting_and_what_was_begun_is_flushed_before_all_else() -> None:
     async with over_tcp() as (connection, peer):
         sent = fill(connection)
-        assert not connection.send_now("not now")
+        assert connection.send_now("not now") is Sent.NOTHING
         decoder = FrameDecoder(masked=False, limit_bytes=65536)
         received: list[Received] = []
         async with trio.open_nursery() as nursery:
@@ -222,8 +222,7 @@ async def test_what_fits_leaves_without_waiting_and_what_was_begun_is_flushed_be
             await trio.testing.wait_all_tasks_blocked()
             while len(received) < sent:
                 received += decoder.decode(await peer.receive_some())
-        assert not connection.unflushed
-        assert connection.send_now("now")
+        assert connection.send_now("now") is Sent.ALL
         received += decoder.decode(await peer.receive_some())
         assert received == [*(str(number % 10) * 60_000 for number in range(sent)), "now"]
 
@@ -261,11 +260,11 @@ async def test_nothing_is_sent_at_once_on_a_connection_that_is_over_and_nothing_
         with pytest.raises(SocketClosed) as closed:
             await connection.receive()
         assert closed.value.code == 1005
-        assert not connection.send_now("late")
+        assert connection.send_now("late") is Sent.NOTHING
     async with over_tcp() as (connection, peer):
         await peer.send_eof()
         await connection.close()
-        assert not connection.send_now("late")
+        assert connection.send_now("late") is Sent.NOTHING
 
 
 async def test_a_reader_is_told_at_once_when_we_close_and_what_came_meanwhile_is_dropped() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.server.memory_socket import MemorySocket, socket_pair
 from tests.server.rig import APOLOGY, QUIET, VOICE, assert_complete, errors_in, threads_at_once
 from trio_voice.agent.agent import Agent
 from trio_voice.core.commands import Command
+from trio_voice.core.events import Event
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Identity
 from trio_voice.realtime.settings import SessionSettings
@@ -109,9 +110,16 @@ def watched(seen: Seen) -> type[CallRunner]:
             seen.timers[timer.value] += 1
             super()._deadline_passed(now)
 
-        def _work(self, do: Callable[..., None], *facts: object) -> None:
-            super()._work(do, *facts)
-            if self.end_reason is None:  # R20: something will happen, and the alarm is set for it
+        def feed(self, event: Event) -> None:
+            super().feed(event)
+            self._look()
+
+        def _work(self) -> None:
+            super()._work()
+            self._look()
+
+        def _look(self) -> None:
+            if self.end_reason is None and not self._working:  # R20: something will happen, and the alarm is set for it
                 assert self.call.lifeline() is not None
                 deadline = self.call.next_deadline()
                 assert deadline is not None

@@ -30,6 +30,7 @@ from trio_voice.core.events import (
     SpeechStarted,
 )
 from trio_voice.realtime.settings import SessionSettings
+from trio_voice.server.message_socket import NOTHING
 from trio_voice.server.model import LAST_WORDS_LIMIT_S, ModelEndpoint, ModelSession
 from trio_voice.server.websocket import MODEL_MESSAGE_BYTES, ConnectFailed, MessageSocket, SocketClosed
 
@@ -396,7 +397,7 @@ async def test_a_session_that_cannot_be_written_to_is_lost_when_it_has_said_its_
         began = trio.current_time()
         with monkeypatch.context() as patch:
             patch.setattr(MemorySocket, "send", fail)
-            patch.setattr(MemorySocket, "send_now", lambda socket, message: False)
+            patch.setattr(MemorySocket, "send_now", lambda socket, message: NOTHING)
             world.session.send(CREATE)
             await trio.testing.wait_all_tasks_blocked()
         await world.send(type="error", event_id="e", error={"type": "server_error", "message": "last words"})

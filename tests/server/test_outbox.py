@@ -11,6 +11,7 @@ import trio.testing
 from attrs import define, field
 
 from tests.server.memory_socket import MemorySocket, socket_pair
+from trio_voice.server.message_socket import NOTHING, PART, Sent
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.websocket import SocketClosed
 
@@ -68,19 +69,12 @@ class NarrowSocket(MemorySocket):
     """It takes the beginning of a message at once, and the rest when `gate` opens."""
 
     gate: trio.Event = field(factory=trio.Event)
-    half_sent: bool = False
 
-    def send_now(self, message: str | bytes) -> bool:
-        self.half_sent = super().send_now(message) or self.half_sent
-        return self.half_sent
-
-    @property
-    def unflushed(self) -> bool:
-        return self.half_sent
+    def send_now(self, message: str | bytes) -> Sent:
+        return NOTHING if super().send_now(message) is NOTHING else PART
 
     async def flush(self) -> None:
         await self.gate.wait()
-        self.half_sent = False
 
 
 def narrowed(told: Told) -> NarrowSocket:

@@ -13,6 +13,7 @@ import trio.testing
 import trustme
 
 from tests.server.test_wire import connected_stream
+from trio_voice.server.message_socket import ALL
 from trio_voice.server.tls import TlsWire
 from trio_voice.server.websocket import MessageSocket, answer_websocket, open_websocket
 from trio_voice.server.wire import READ_BYTES, wire_of
@@ -212,7 +213,7 @@ async def test_a_websocket_over_tls_from_its_url_to_its_close() -> None:
         nursery.start_soon(trio.serve_listeners, serve, [listener])
         port = listener.socket.getsockname()[1]
         async with open_websocket(f"wss://localhost:{port}/", ssl_context=client_context()) as client:
-            assert client.send_now("at once")
+            assert client.send_now("at once") is ALL
             await client.send(b"y" * 50_000)
             assert await client.receive() == "x" * 100_000
         nursery.cancel_scope.cancel()

@@ -36,6 +36,7 @@ from trio_voice.core.events import (
     ToolStarted,
 )
 from trio_voice.core.settings import CallSettings
+from trio_voice.server.message_socket import ALL, Sent
 from trio_voice.server.outbox import Outbox
 from trio_voice.server.tool_threads import ToolThreads
 from trio_voice.server.tools import ToolRunner
@@ -494,13 +495,9 @@ class Line(MessageSocket):
         self.send_now(message)
         await trio.lowlevel.checkpoint()
 
-    def send_now(self, message: str | bytes) -> bool:
+    def send_now(self, message: str | bytes) -> Sent:
         self.sent.append((message, self.passes.count))
-        return True
-
-    @property
-    def unflushed(self) -> bool:
-        return False
+        return ALL
 
     async def flush(self) -> None:
         raise AssertionError

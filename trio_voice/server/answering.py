@@ -171,7 +171,8 @@ class _Recorder:
     def __call__(self, line: str, *, frame: bool = False) -> None:
         if frame:  # of audio alone
             self.journal.put(line)
-            self.live.measure(line)
+            if self.live.metered_until:
+                self.live.measure(line)
         else:
             line = self.redact(line)
             self.journal.put(line)

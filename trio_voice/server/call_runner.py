@@ -189,17 +189,29 @@ class CallRunner:
         if self._working:  # a command had an event of its own: it is next
             self._events.append(event)
         elif type(event) is CallerAudio and self.end_reason is None and (time := self._time()) < self._alarm_at:
-            self._work(self._tell_of_a_frame, event, self._clock(time))  # fifty a second: the shortest way
+            self._feed_a_frame(event, self._clock(time))
         else:
             self._events.append(event)
-            self._work(self._work_off)
+            self._work()
 
-    def _work(self, do: Callable[..., None], *facts: object) -> None:
+    def _feed_a_frame(self, event: CallerAudio, now: float) -> None:
+        """Feed a frame of the caller before which no deadline falls: fifty a second. If it is just handed on, none has moved."""
         self._working = True
         try:
-            do(*facts)
-            if self._events:
-                self._work_off()
+            is_handed_on = self._tell_of_a_frame(event, now)
+        except Exception as error:
+            self._working = False
+            self._state_machine_failed(error)
+            return
+        if self._events or not is_handed_on:
+            self._work()
+        else:
+            self._working = False
+
+    def _work(self) -> None:
+        self._working = True
+        try:
+            self._work_off()
         except Exception as error:
             self._working = False
             self._state_machine_failed(error)
@@ -243,8 +255,8 @@ class CallRunner:
             watcher.on_event(now, event)
         self._perform(self.call.receive(event, now), now)
 
-    def _tell_of_a_frame(self, event: CallerAudio, now: float) -> None:
-        """Tell of a frame of the caller: fifty a second, and nearly always it is handed on, and that is all."""
+    def _tell_of_a_frame(self, event: CallerAudio, now: float) -> bool:
+        """Tell of a frame of the caller; whether it was handed on, and that was all, as nearly always."""
         for listener in self.listeners:
             listener.on_event(now, event)
         try:
@@ -257,9 +269,10 @@ class CallRunner:
             for listener in self.listeners:
                 listener.on_command(now, commands[0])
             self._tell_model(commands[0])
-        else:
-            self.record(self._journal.event(now, event), frame=True)
-            self._perform(commands, now)
+            return True
+        self.record(self._journal.event(now, event), frame=True)
+        self._perform(commands, now)
+        return False
 
     def _perform(self, commands: list[c.Command], now: float) -> None:
         for command in commands:
@@ -287,7 +300,7 @@ class CallRunner:
         while True:
             with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
-            self._work(self._work_off)
+            self._work()
 
     def _state_machine_failed(self, error: Exception) -> None:
         self._failures += 1

@@ -20,7 +20,17 @@ from attrs import define, field
 
 from trio_voice.server.allowance import LIMIT_S, Allowance
 from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
-from trio_voice.server.message_socket import ABNORMAL_CLOSURE, NORMAL_CLOSURE, POLICY_VIOLATION, MessageSocket, SocketClosed
+from trio_voice.server.message_socket import (
+    ABNORMAL_CLOSURE,
+    ALL,
+    NORMAL_CLOSURE,
+    NOTHING,
+    PART,
+    POLICY_VIOLATION,
+    MessageSocket,
+    Sent,
+    SocketClosed,
+)
 from trio_voice.server.poller import END, MORE, TURN, Want
 from trio_voice.server.wire import Wire
 
@@ -139,13 +149,20 @@ class Connection(MessageSocket):
         if not messages:
             if self._demands or self._resume_at or self._state is not _OPEN:
                 return END
-            data = self._read_now()
+            decoder = self._decoder
+            try:
+                if decoder.is_idle:
+                    data = self._wire.receive_text_now(decoder.masked, decoder.limit_bytes)
+                else:
+                    data = b"" if decoder.has_more else self._wire.receive_now()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
             if data is None:
                 return MORE
             if isinstance(data, str):  # nearly always
                 self._count(len(data), 1)
                 take(data)
-            elif data or self._decoder.has_more:
+            elif data or decoder.has_more:
                 self._decode(data)
             else:
                 self._hear(b"")
@@ -155,16 +172,6 @@ class Connection(MessageSocket):
         if self._demands or self._state is not _OPEN or (self._resume_at and not messages):
             return END
         return TURN if messages or self._decoder.has_more or self._wire.holds_more else MORE
-
-    def _read_now(self) -> str | bytes | None:
-        """Read what is there: the only message in it, or bytes to be decoded; b"": the end, or those that came before."""
-        decoder = self._decoder
-        try:
-            if decoder.is_idle:
-                return self._wire.receive_text_now(decoder.masked, decoder.limit_bytes)
-            return b"" if decoder.has_more else self._wire.receive_now()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
 
     async def _read(self) -> None:
         """Wait for bytes, and take the messages that they complete; first those in the bytes that came before."""
@@ -260,16 +267,11 @@ class Connection(MessageSocket):
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._send_in_turn(b"")
 
-    @property
-    def unflushed(self) -> bool:
-        """A message of `send_now` has left in part."""
-        return bool(self._rest) or self._wire.unsent
-
-    def send_now(self, message: str | bytes) -> bool:
-        """Send a message, or its beginning, without waiting; False: nothing of it was sent."""
+    def send_now(self, message: str | bytes) -> Sent:
+        """Send a message, or its beginning, without waiting."""
         wire = self._wire
         if self._writing or self._rest or wire.unsent or self._state is not _OPEN or not wire.sends_now:
-            return False
+            return NOTHING
         try:
             if type(message) is str:
                 rest = wire.send_text_now(message, self._encoder.next_key())
@@ -278,10 +280,11 @@ class Connection(MessageSocket):
                 sent = wire.send_now(frame)
                 rest = frame[sent:] if sent else None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
-        if rest:
-            self._rest = rest
-        return rest is not None
+            return NOTHING
+        if rest is None:
+            return NOTHING
+        self._rest = rest
+        return PART if rest or wire.unsent else ALL
 
     async def _send_in_turn(self, frame: bytes) -> None:
         """Send a frame when no other is being sent. Raises SocketClosed."""

@@ -84,7 +84,8 @@ class LiveCall:
     """All but the header."""
     _over: bool = field(default=False, init=False)
     _meter: Meter = field(factory=Meter, init=False)
-    _meter_until: float = field(default=0.0, init=False)
+    metered_until: float = field(default=0.0, init=False)
+    """Until when somebody may look at the levels, on Trio's clock; 0.0: nobody does."""
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
     @property
@@ -132,20 +133,20 @@ class LiveCall:
 
     def measure(self, line: str) -> None:
         """Take lines, those of single frames too, for the levels; nothing is done with them while nobody looks at them."""
-        if self._meter_until and self._is_measured():
+        if self.metered_until and self._is_measured():
             for one in line.split("\n"):
                 self._meter.take(one)
 
     def _is_measured(self) -> bool:
-        if trio.current_time() >= self._meter_until:
-            self._meter_until = 0.0
-        return self._meter_until > 0.0
+        if trio.current_time() >= self.metered_until:
+            self.metered_until = 0.0
+        return self.metered_until > 0.0
 
     def levels(self) -> Levels:
         """How loud both sides are. The first look begins to measure, so that it finds nothing yet."""
         if not self._is_measured():
             self._meter = Meter()
-        self._meter_until = trio.current_time() + METER_RUNS_S
+        self.metered_until = trio.current_time() + METER_RUNS_S
         return self._meter.levels(self.duration_s)
 
     def end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import NoReturn, Protocol
 
 from trio_voice.errors import TrioVoiceError
@@ -23,6 +24,18 @@ class SocketClosed(TrioVoiceError):  # noqa: N818 - a fact in the past tense, li
         super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
         self.code = code
         self.reason = reason
+
+
+class Sent(Enum):
+    """What has left of a message."""
+
+    NOTHING = "nothing"
+    PART = "part"
+    ALL = "all"
+
+
+NOTHING, PART, ALL = Sent
+"""The same. On the way of a frame members have names of their own: Python 3.11 takes 0.15 us to find one in its class."""
 
 
 class MessageSocket(Protocol):
@@ -47,16 +60,12 @@ class MessageSocket(Protocol):
     async def send(self, message: str | bytes) -> None:
         """Hand a message to the network; waits while the peer does not read. Raises SocketClosed."""
 
-    def send_now(self, message: str | bytes) -> bool:
-        """Hand a message to the network if it takes the beginning without waiting; False: nothing of it was sent.
+    def send_now(self, message: str | bytes) -> Sent:
+        """Hand a message to the network if it takes the beginning without waiting, and tell what has left.
 
-        What is left of a message that was begun leaves with the next `send`, or with `flush`; `unflushed` says that there is such
-        a rest. It raises nothing: a connection that is over takes nothing, and `send` and `receive` say why.
+        What is left of a message that was begun leaves with the next `send`, or with `flush`. It raises nothing: a connection
+        that is over takes nothing, and `send` and `receive` say why.
         """
-
-    @property
-    def unflushed(self) -> bool:
-        """A message of `send_now` has left in part."""
 
     async def flush(self) -> None:
         """Wait until all that was taken by `send_now` has left. Raises SocketClosed."""

@@ -17,7 +17,7 @@ from enum import Enum
 import trio
 from attrs import define, field, frozen
 
-from trio_voice.server.message_socket import NORMAL_CLOSURE, MessageSocket, SocketClosed
+from trio_voice.server.message_socket import NORMAL_CLOSURE, NOTHING, PART, MessageSocket, SocketClosed
 
 
 class _State(Enum):
@@ -58,9 +58,7 @@ class Outbox:
         """Send a message after the others; False: it will not be sent, because the socket is closing, closed, or overrun."""
         if self._state is not _OPEN:
             return False
-        if not self._queue and self._leaving is None and self.socket.send_now(data):
-            if self.socket.unflushed:
-                self._finish_later(data, event_id)
+        if not self._queue and self._has_begun(data, event_id):
             return True
         self._queue.append(_Message(data, droppable, event_id))
         self.queued_bytes += len(data)
@@ -73,10 +71,7 @@ class Outbox:
         """Send a message before everything that waits, and drop what may be dropped."""
         if self._state is _State.OPEN:
             self._drop_what_may_be_dropped()
-            if self._leaving is None and self.socket.send_now(data):
-                if self.socket.unflushed:
-                    self._finish_later(data, None)
-            else:
+            if not self._has_begun(data, None):
                 self._queue.insert(0, _Message(data, droppable=False, event_id=None))
                 self.queued_bytes += len(data)
                 self._waiting.unpark_all()
@@ -112,10 +107,15 @@ class Outbox:
         finally:
             self._state = _State.OVER
 
-    def _finish_later(self, data: str | bytes, event_id: str | None) -> None:
-        """Of a message that has begun to leave."""
-        self._leaving = _Message(data, droppable=False, event_id=event_id)
-        self._waiting.unpark_all()
+    def _has_begun(self, data: str | bytes, event_id: str | None) -> bool:
+        """Have a message leave at once, if that can be, and its rest as soon as possible."""
+        if self._leaving is not None:
+            return False
+        sent = self.socket.send_now(data)
+        if sent is PART:
+            self._leaving = _Message(data, droppable=False, event_id=event_id)
+            self._waiting.unpark_all()
+        return sent is not NOTHING
 
     async def _send_next(self) -> None:
         self._leaving = message = self._queue.pop(0)
