@@ -405,36 +405,39 @@ async def test_who_hands_over_hears_of_every_end(polled: bool) -> None:
         assert ends[0].code == 1002
 
 
-LONG = "é" * 200
-LONG_TEXT = FrameEncoder(masked=True).message(LONG)
+LONGS = pytest.mark.parametrize("long", ["e" * 200, "é" * 200], ids=["ASCII", "not ASCII"])
 
 
+@LONGS
 @POLLED
-async def test_long_texts_that_come_one_by_one_are_handed_over_and_none_within_another_message(polled: bool) -> None:
+async def test_long_texts_that_come_one_by_one_are_handed_over_and_none_within_another_message(polled: bool, long: str) -> None:
+    long_text = FrameEncoder(masked=True).message(long)
     async with handing_over(polled=polled) as (connection, peer, taken, ends):
         for number in range(3):
             connection.heard_at = -1.0
-            await peer.send_all(LONG_TEXT)
+            await peer.send_all(long_text)
             while len(taken) == number:
                 await trio.lowlevel.checkpoint()
             assert connection.heard_at >= 0.0
         await peer.send_all(b"\x01" + text("the beginning")[1:])
         await until(lambda: bool(connection._decoder._opcode))
-        await peer.send_all(LONG_TEXT)
+        await peer.send_all(long_text)
         await until(lambda: bool(ends))
-        assert (taken, ends[0].code) == ([LONG] * 3, 1002)
+        assert (taken, ends[0].code) == ([long] * 3, 1002)
 
 
+@LONGS
 @POLLED
-async def test_long_texts_that_come_one_by_one_are_counted(polled: bool) -> None:
-    allowance = Allowance(1.0, 3.5 * (READ_COST + FRAME_COST + len(LONG_TEXT)))
+async def test_long_texts_that_come_one_by_one_are_counted(polled: bool, long: str) -> None:
+    long_text = FrameEncoder(masked=True).message(long)
+    allowance = Allowance(1.0, 3.5 * (READ_COST + FRAME_COST + len(long_text)))
     async with handing_over(polled=polled, allowance=allowance) as (connection, peer, taken, ends):
         for number in range(4):
-            await peer.send_all(LONG_TEXT)
+            await peer.send_all(long_text)
             while len(taken) == number:
                 await trio.lowlevel.checkpoint()
         assert connection._resume_at > trio.current_time() + 300
-        await peer.send_all(LONG_TEXT)
+        await peer.send_all(long_text)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert (len(taken), ends) == (4, [])
         await peer.aclose()

@@ -43,6 +43,10 @@ NOT_UTF_8 = 1007
 TOO_LONG = 1009
 CONTROL_BYTES = 125
 """The longest payload of a control frame."""
+HEAD_BYTES = 4
+"""What stands before a payload of 126 to 65,535 bytes."""
+MASKED_HEAD_BYTES = 8
+"""The same with the mask's key."""
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -64,7 +68,7 @@ def whole_text(data: bytes, masked: bool, limit_bytes: int) -> str | None:
 
     None: it is something else, or longer than `limit_bytes`. It is for a decoder that `is_idle`, and no other.
     """
-    size = len(data) - (8 if masked else 4)
+    size = len(data) - (MASKED_HEAD_BYTES if masked else HEAD_BYTES)
     if (
         126 <= size <= limit_bytes
         and data[0] == _WHOLE_TEXT
