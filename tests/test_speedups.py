@@ -6,12 +6,14 @@ import errno
 import json
 import math
 import os
+import platform
 import select
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +154,21 @@ def test_what_cannot_be_read_from_is_refused(arguments: tuple[Any, ...]) -> None
         compiled.read_text(*arguments)
 
 
+class Raises:
+    """It is asked whether it is true, which nobody may do who has an error to raise."""
+
+    def __bool__(self) -> bool:
+        raise ZeroDivisionError
+
+
+def test_after_what_is_wrong_with_one_argument_nothing_is_asked_of_the_next() -> None:
+    arguments: tuple[Any, ...] = (1 << 80, Raises(), 1)
+    with pytest.raises(OverflowError):
+        compiled.read_text(*arguments)
+    with pytest.raises(ZeroDivisionError):
+        compiled.read_text(0, *arguments[1:])
+
+
 @pytest.mark.parametrize("write_text", [compiled.write_text, wire.python_write_text])
 @pytest.mark.parametrize("size", [3, 5000])  # what fits into a buffer on the stack, and what does not
 @pytest.mark.parametrize("key", [b"", b"\x01\x02\x03\x04"])
@@ -254,12 +271,48 @@ def test_a_timer_is_set_alike() -> None:
 
 # --- installing
 
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None or not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists(),
+    reason="there is no C compiler, or no Python.h",
+)
+ROOT = Path(wire.__file__).parent.parent.parent
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
-    source = Path(wire.__file__).parent.parent / "_speedups.c"
+
+def compile_with(*flags: str, into: Path) -> None:
     include = sysconfig.get_paths()["include"]
-    if not (Path(include) / "Python.h").exists():
-        pytest.skip("there is no Python.h")
-    flags = ["-Wall", "-Wextra", "-Werror", "-O2", "-std=c11", "-D_GNU_SOURCE", "-fPIC", "-shared", f"-I{include}"]
-    subprocess.run(["cc", *flags, str(source), "-o", os.fspath(tmp_path / "out.so")], check=True, timeout=120)
+    source = ROOT / "trio_voice" / "_speedups.c"
+    command = ["cc", "-D_GNU_SOURCE", "-fPIC", "-shared", f"-I{include}", *flags, str(source), "-o", os.fspath(into)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+@needs_compiler
+def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
+    compile_with("-Wall", "-Wextra", "-Werror", "-O2", "-std=c11", into=tmp_path / "out.so")
+
+
+IN_ONE_INSTRUCTION = """
+import random, sys
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from trio_voice.audio import levels
+loader = ExtensionFileLoader("_speedups", sys.argv[1])
+compiled = module_from_spec(spec_from_file_location("_speedups", sys.argv[1], loader=loader))
+loader.exec_module(compiled)
+for _ in range(500):
+    pcm16 = random.randbytes(320)
+    assert compiled.energy_above(pcm16, levels._SLOW_WAVES) == levels.python_energy_above(pcm16, levels._SLOW_WAVES)
+"""
+
+
+@needs_compiler
+def test_a_processor_that_multiplies_and_adds_in_one_instruction_has_the_same_energy(tmp_path: Path) -> None:
+    flags = ["-O3"]
+    if platform.machine() == "x86_64":  # others need not be asked to use it
+        cpuinfo = Path("/proc/cpuinfo")
+        if not cpuinfo.exists() or " fma " not in cpuinfo.read_text():
+            pytest.skip("this processor cannot")
+        flags.append("-mfma")
+    (extension,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    compile_with(*flags, *extension["extra-compile-args"], into=tmp_path / "_speedups.so")
+    program = [sys.executable, "-W", "error", "-c", IN_ONE_INSTRUCTION, os.fspath(tmp_path / "_speedups.so")]
+    subprocess.run(program, check=True, timeout=60)

@@ -133,9 +133,9 @@ read_text(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     if (wrong_count("read_text", count, 3)) {
         return NULL;
     }
-    int fileno = number_of(args[0]), masked = PyObject_IsTrue(args[1]);
-    Py_ssize_t limit_bytes = PyNumber_AsSsize_t(args[2], NULL), read;
-    if (masked < 0 || PyErr_Occurred()) {
+    int fileno = number_of(args[0]), masked = PyErr_Occurred() ? -1 : PyObject_IsTrue(args[1]);
+    Py_ssize_t limit_bytes = masked < 0 ? -1 : PyNumber_AsSsize_t(args[2], NULL), read;
+    if (PyErr_Occurred()) {
         return NULL;
     }
     unsigned char data[READ_BYTES];
@@ -390,7 +390,7 @@ set_timer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     int fileno = number_of(args[0]);
-    long long after_ns = PyLong_AsLongLong(args[1]);
+    long long after_ns = PyErr_Occurred() ? -1 : PyLong_AsLongLong(args[1]);
     if (PyErr_Occurred()) {
         return NULL;
     }
