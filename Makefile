@@ -55,7 +55,7 @@ audit: for-dev ## ask a vulnerability service (OSV) about the dependencies
 	@scripts/audit $(VENV) $(ARGS)
 
 clean: ## remove the environment and the caches; the calls stay
-	@rm -rf $(VENV) $(VENV)-install.log build dist trio_voice/_speedups.*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(VENV)-install.log build dist trio_voice.egg-info trio_voice/_speedups.*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 for-run:
