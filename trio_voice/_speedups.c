@@ -1,7 +1,8 @@
 /* What happens to every frame of audio, in C: five microseconds of Python each, done in less than one.
 
    Each function has its reference in Python, which says what it is for, and which is used where this was not compiled:
-   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` in audio/levels.py, `frame_lines` in storage/journal.py, `set_timer` in server/timer_file.py.
+   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` in audio/levels.py,
+   `frame_lines` in storage/journal.py, `set_timer` in server/timer_file.py.
    tests/test_speedups.py holds each pair to the same results. Nothing here waits, keeps anything, or knows anything of a call. */
 
 #define PY_SSIZE_T_CLEAN
