@@ -36,7 +36,7 @@ speech: for-run ## fetch recorded telephone speech for the test caller
 	@$(IN_VENV) -m trio_voice.phone.speech $(ARGS)
 
 test: for-dev ## run the tests (under three minutes)
-	@$(IN_VENV) -m pytest -q -m "not prove" -n 2 --dist loadfile $(ARGS)
+	@$(IN_VENV) -m pytest -q -m "not prove" -n 3 --dist loadfile $(ARGS)
 
 prove: for-dev ## run the long proofs
 	@$(IN_VENV) -m pytest -q -m prove -n 2 --dist load -o faulthandler_timeout=1500 --durations=5 $(ARGS)
