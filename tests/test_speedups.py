@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
 import platform
 import select
@@ -25,7 +23,6 @@ from hypothesis import strategies as st
 
 from trio_voice.audio import levels
 from trio_voice.server import frames, wire
-from trio_voice.storage import journal
 
 compiled = pytest.importorskip("trio_voice._speedups", reason="it was not compiled: there is no C compiler, or no Python.h")
 
@@ -58,11 +55,7 @@ def sockets(*sent: bytes, room_bytes: int | None = None) -> Iterator[tuple[socke
 
 def test_what_is_compiled_is_used() -> None:
     assert (wire.read_text, wire.write_text) == (compiled.read_text, compiled.write_text)
-    assert (frames.text_frame, levels.energy_above, journal.frame_lines) == (
-        compiled.text_frame,
-        compiled.energy_above,
-        compiled.frame_lines,
-    )
+    assert (frames.text_frame, levels.energy_above) == (compiled.text_frame, compiled.energy_above)
 
 
 IN_PYTHON = """
@@ -70,11 +63,9 @@ import sys
 sys.modules["trio_voice._speedups"] = None  # as if there were none
 from trio_voice.audio import levels
 from trio_voice.server import frames, wire
-from trio_voice.storage import journal
 assert (wire.read_text, wire.write_text) == (wire.python_read_text, wire.python_write_text)
 assert frames.text_frame is frames.python_text_frame
 assert levels.energy_above is levels.python_energy_above
-assert journal.frame_lines is journal.python_frame_lines
 """
 
 
@@ -192,7 +183,7 @@ def test_all_of_it_leaves_or_its_beginning_or_nothing(write_text: Callable[..., 
         assert outcome_of(write_text, near.fileno(), text, key) == (BrokenPipeError, errno.EPIPE)
 
 
-# --- levels and lines
+# --- levels
 
 SAMPLES = 160
 
@@ -213,34 +204,6 @@ def test_the_energy_of_a_frame_is_the_same_to_the_last_bit(pcm16: bytes) -> None
 def test_what_is_no_frame_or_no_wave_is_refused(arguments: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
         compiled.energy_above(*arguments)
-
-
-@given(
-    st.floats(0, 1e6).map(lambda now: round(now, 6)) | st.floats(allow_nan=False, allow_infinity=False),
-    st.binary(max_size=400),
-    st.none() | st.floats(-100, 0).map(lambda level: round(level, 1)),
-    st.integers(0, 2**63 - 1),
-)
-@example(1e22, b"", -100.0, 1)
-@example(5e-324, b"\xff" * 160, -0.0, 0)
-@settings(max_examples=200)
-def test_the_lines_of_a_frame(now: float, audio: bytes, level_dbfs: float | None, session: int) -> None:
-    lines = compiled.frame_lines(now, audio, level_dbfs, session)
-    assert lines == journal.python_frame_lines(now, audio, level_dbfs, session)
-    event, command = map(json.loads, lines.split("\n"))
-    assert (event["t"], event["level_dbfs"], command["session"]) == (now, level_dbfs, session)
-
-
-@pytest.mark.parametrize(
-    "arguments", [("0", b"", None, 1), (0.0, "", None, 1), (0.0, b"", "loud", 1), (0.0, b"", None, 1 << 70), ()]
-)
-def test_what_is_no_frame_has_no_lines(arguments: tuple[Any, ...]) -> None:
-    with pytest.raises((TypeError, OverflowError)):
-        compiled.frame_lines(*arguments)
-
-
-def test_a_level_is_a_number_of_decibels() -> None:
-    assert math.isfinite(levels.band_level_dbfs(b"\x00\x80" * SAMPLES))
 
 
 # --- the poller's timer

@@ -27,7 +27,7 @@ from tests.server.memory_socket import MemorySocket, socket_pair
 from tests.server.rig import APOLOGY, QUIET, VOICE, assert_complete, errors_in, threads_at_once
 from trio_voice.agent.agent import Agent
 from trio_voice.core.commands import Command
-from trio_voice.core.events import Event
+from trio_voice.core.events import CallerAudio, Event
 from trio_voice.core.settings import CallSettings
 from trio_voice.phone.carrier import Identity
 from trio_voice.realtime.settings import SessionSettings
@@ -114,8 +114,8 @@ def watched(seen: Seen) -> type[CallRunner]:
             super().feed(event)
             self._look()
 
-        def _work(self) -> None:
-            super()._work()
+        def _work(self, frame: CallerAudio | None = None, now: float = 0.0) -> None:
+            super()._work(frame, now)
             self._look()
 
         def _look(self) -> None:

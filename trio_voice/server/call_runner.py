@@ -189,28 +189,18 @@ class CallRunner:
         if self._working:  # a command had an event of its own: it is next
             self._events.append(event)
         elif type(event) is CallerAudio and self.end_reason is None and (time := self._time()) < self._alarm_at:
-            self._feed_a_frame(event, self._clock(time))
+            self._work(event, self._clock(time))
         else:
             self._events.append(event)
             self._work()
 
-    def _feed_a_frame(self, event: CallerAudio, now: float) -> None:
-        """Feed a frame of the caller before which no deadline falls: fifty a second. If it is just handed on, none has moved."""
+    def _work(self, frame: CallerAudio | None = None, now: float = 0.0) -> None:
+        """Tell of a frame of the caller before which no deadline falls, fifty a second, or work off what waits."""
         self._working = True
         try:
-            is_handed_on = self._tell_of_a_frame(event, now)
-        except Exception as error:
-            self._working = False
-            self._state_machine_failed(error)
-            return
-        if self._events or not is_handed_on:
-            self._work()
-        else:
-            self._working = False
-
-    def _work(self) -> None:
-        self._working = True
-        try:
+            if frame is not None and self._tell_of_a_frame(frame, now) and not self._events:
+                self._working = False
+                return  # no deadline has moved
             self._work_off()
         except Exception as error:
             self._working = False

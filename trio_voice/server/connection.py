@@ -19,17 +19,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.server.allowance import LIMIT_S, Allowance
-from trio_voice.server.frames import (
-    HEAD_BYTES,
-    MASKED_HEAD_BYTES,
-    Close,
-    FrameDecoder,
-    FrameEncoder,
-    FrameError,
-    Ping,
-    Pong,
-    Received,
-)
+from trio_voice.server.frames import Close, FrameDecoder, FrameEncoder, FrameError, Ping, Pong, Received
 from trio_voice.server.message_socket import (
     ABNORMAL_CLOSURE,
     ALL,
@@ -170,7 +160,7 @@ class Connection(MessageSocket):
             if data is None:
                 return MORE
             if isinstance(data, str):  # nearly always
-                self._count(len(data) + (MASKED_HEAD_BYTES if decoder.masked else HEAD_BYTES), 1)
+                self._count(len(data) + decoder.head_bytes, 1)
                 take(data)
             elif data or decoder.has_more:
                 self._decode(data)

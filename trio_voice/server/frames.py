@@ -143,6 +143,8 @@ class FrameDecoder:
     masked: bool
     limit_bytes: int
     at_once: int = ALL
+    head_bytes: int = field(init=False)
+    """What stands before a text that `whole_text` decodes."""
     has_more: bool = field(default=False, init=False)
     """There may be more in what was taken in: b"" goes on with it."""
     is_idle: bool = field(default=True, init=False)
@@ -155,6 +157,9 @@ class FrameDecoder:
     """Of the fragmented message in progress; 0: there is none."""
     _fragments: bytearray = field(factory=bytearray, init=False)
     _over: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.head_bytes = MASKED_HEAD_BYTES if self.masked else HEAD_BYTES
 
     def decode(self, data: bytes | bytearray) -> list[Received]:
         """Take bytes in and return what they complete; after a Close or a FrameError nothing more comes. It never raises."""
