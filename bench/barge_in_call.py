@@ -19,7 +19,7 @@ from bench.barge_in_callers import FIRST_PATIENCE_S, Caller, Conduct, Diary, Sto
 from bench.barge_in_lines import FRAME_S, FRAME_SAMPLES, RATE_HZ, Echo, EchoPath, Samples
 from bench.barge_in_voices import Voices
 from trio_voice.audio.g711 import FRAME_BYTES, pcm16_to_ulaw, ulaw_to_pcm16
-from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
+from trio_voice.audio.levels import rms_dbfs, ulaw_frame_level_dbfs
 from trio_voice.core import commands as c
 from trio_voice.core import events as e
 from trio_voice.core.call import Call
@@ -46,7 +46,7 @@ class Line:
 
 def caller_level_dbfs(ulaw: bytes) -> float:
     """The level of a caller's frame, as the server measures it."""
-    return round(band_level_dbfs(ulaw_to_pcm16(ulaw)), 1)
+    return ulaw_frame_level_dbfs(ulaw)
 
 
 def agent_level_dbfs(ulaw: bytes) -> float:

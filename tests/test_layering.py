@@ -22,7 +22,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "dialects": BASE | {"core"},  # dialects and realtime never meet
     "realtime": BASE | {"core"},
     "agent": BASE | {"core", "realtime"},
-    "storage": BASE | {"core", "dialects", "realtime"},
+    "storage": BASE | {"core", "dialects", "realtime", "_speedups"},
     "server": BASE | {"core", "dialects", "realtime", "agent", "storage", "_speedups"},
     "records": BASE | {"storage", "server"},
     "recording": BASE | {"core", "storage", "server"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import platform
 import select
@@ -22,7 +24,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trio_voice.audio import levels
+from trio_voice.audio.g711 import ulaw_to_pcm16
 from trio_voice.server import frames, wire
+from trio_voice.storage import journal
 
 compiled = pytest.importorskip("trio_voice._speedups", reason="it was not compiled: there is no C compiler, or no Python.h")
 
@@ -55,7 +59,8 @@ def sockets(*sent: bytes, room_bytes: int | None = None) -> Iterator[tuple[socke
 
 def test_what_is_compiled_is_used() -> None:
     assert (wire.read_text, wire.write_text) == (compiled.read_text, compiled.write_text)
-    assert (frames.text_frame, levels.energy_above) == (compiled.text_frame, compiled.energy_above)
+    assert (frames.text_frame, journal.frame_lines) == (compiled.text_frame, compiled.frame_lines)
+    assert (levels.energy_above, levels.ulaw_level_dbfs) == (compiled.energy_above, compiled.ulaw_level_dbfs)
 
 
 IN_PYTHON = """
@@ -63,9 +68,12 @@ import sys
 sys.modules["trio_voice._speedups"] = None  # as if there were none
 from trio_voice.audio import levels
 from trio_voice.server import frames, wire
+from trio_voice.storage import journal
 assert (wire.read_text, wire.write_text) == (wire.python_read_text, wire.python_write_text)
 assert frames.text_frame is frames.python_text_frame
-assert levels.energy_above is levels.python_energy_above
+assert (levels.energy_above, levels.ulaw_level_dbfs) == (levels.python_energy_above, levels.python_ulaw_level_dbfs)
+assert levels.ulaw_frame_level_dbfs(bytes(160)) == levels.python_ulaw_level_dbfs(levels._SLOW_WAVES, bytes(160))
+assert journal.frame_lines is journal.python_frame_lines
 """
 
 
@@ -183,7 +191,7 @@ def test_all_of_it_leaves_or_its_beginning_or_nothing(write_text: Callable[..., 
         assert outcome_of(write_text, near.fileno(), text, key) == (BrokenPipeError, errno.EPIPE)
 
 
-# --- levels
+# --- levels and lines
 
 SAMPLES = 160
 
@@ -204,6 +212,59 @@ def test_the_energy_of_a_frame_is_the_same_to_the_last_bit(pcm16: bytes) -> None
 def test_what_is_no_frame_or_no_wave_is_refused(arguments: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
         compiled.energy_above(*arguments)
+
+
+ULAW = st.binary(min_size=SAMPLES, max_size=SAMPLES) | st.builds(
+    bytes, st.lists(st.sampled_from((0x7E, 0x7F, 0xFE, 0xFF)), min_size=SAMPLES, max_size=SAMPLES)
+)
+"""Of any loudness, and hardly any."""
+
+
+@given(ULAW)
+@example(bytes(range(SAMPLES)))
+@example(bytes(range(256 - SAMPLES, 256)))
+@example(b"\xff" * SAMPLES)
+@settings(max_examples=300)
+def test_the_level_of_a_frame_of_mu_law_is_the_same_to_the_last_bit(ulaw: bytes) -> None:
+    level_dbfs = compiled.ulaw_level_dbfs(levels._SLOW_WAVES, ulaw)
+    assert repr(level_dbfs) == repr(levels.python_ulaw_level_dbfs(levels._SLOW_WAVES, ulaw))
+    assert level_dbfs == round(levels.band_level_dbfs(ulaw_to_pcm16(ulaw)), 1) == levels.ulaw_frame_level_dbfs(ulaw)
+
+
+@pytest.mark.parametrize("arguments", [((), b""), ((), "0" * SAMPLES), ([], bytes(SAMPLES)), (((b"", 1.0),), bytes(SAMPLES)), ()])
+def test_what_is_no_frame_of_mu_law_is_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        compiled.ulaw_level_dbfs(*arguments)
+
+
+@given(
+    st.floats(0, 1e6).map(lambda now: round(now, 6)) | st.floats(),
+    st.binary(max_size=400),
+    st.none() | st.floats(-100, 0).map(lambda level: round(level, 1)) | st.floats(),
+    st.integers(0, 2**64 - 1),
+)
+@example(1e22, b"", -100.0, 1)
+@example(5e-324, b"\xff" * 160, -0.0, 0)
+@example(0.0001, b"", 0.0, 0)
+@example(0.0000995, b"", -0.1, 0)
+@example(899_999_999.999999, b"", 9e13, 0)
+@example(float("inf"), b"", float("nan"), 0)
+@settings(max_examples=500)
+def test_the_lines_of_a_frame(now: float, audio: bytes, level_dbfs: float | None, session: int) -> None:
+    lines = compiled.frame_lines(now, audio, level_dbfs, session)
+    assert lines == journal.python_frame_lines(now, audio, level_dbfs, session)
+    if math.isfinite(now) and math.isfinite(level_dbfs or 0.0):
+        event, command = map(json.loads, lines.split("\n"))
+        assert (event["t"], event["level_dbfs"], command["session"]) == (now, level_dbfs, session)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("0", b"", None, 1), (0.0, "", None, 1), (0.0, b"", "loud", 1), (0.0, b"", None, 1 << 70), (0.0, b"", None, -1), ()],
+)
+def test_what_is_no_frame_has_no_lines(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        compiled.frame_lines(*arguments)
 
 
 # --- the poller's timer

@@ -1,8 +1,8 @@
-/* What happens to every frame of audio, in C, where that is many times faster than Python.
+/* What happens to every frame of audio, in C.
 
    Each function has its reference in Python, which says what it is for, and which is used where this was not compiled:
-   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` in audio/levels.py,
-   `set_timer` in server/timer_file.py.
+   `read_text` and `write_text` in server/wire.py, `text_frame` in server/frames.py, `energy_above` and `ulaw_level_dbfs` in
+   audio/levels.py, `frame_lines` in storage/journal.py, `set_timer` in server/timer_file.py.
    tests/test_speedups.py holds each pair to the same results. Nothing here waits, keeps anything, or knows anything of a call. */
 
 #define PY_SSIZE_T_CLEAN
@@ -265,40 +265,34 @@ write_text(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 
 #define FRAME_SAMPLES 160
 
-/* energy_above(pcm16: bytes, slow_waves: tuple[tuple[bytes, float], ...]) -> float
+/* Energy of a frame less that of its slow part; -1 for what is no wave, with an error.
 
    All sums are of whole numbers below 2 ** 53, so that the reference, which adds them as floats, has the same. */
-static PyObject *
-energy_above(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+static int
+energy_of(const int16_t *samples, PyObject *slow_waves, double *energy)
 {
-    if (wrong_count("energy_above", count, 2) || not_bytes("energy_above", args[0])) {
-        return NULL;
-    }
-    if (PyBytes_GET_SIZE(args[0]) != 2 * FRAME_SAMPLES) {
-        return PyErr_Format(PyExc_ValueError, "energy_above() wants %d samples, got %zd bytes", FRAME_SAMPLES,
-                            PyBytes_GET_SIZE(args[0]));
-    }
-    if (!PyTuple_Check(args[1])) {
-        return PyErr_Format(PyExc_TypeError, "energy_above() wants a tuple of waves");
-    }
-    int16_t samples[FRAME_SAMPLES], slow[FRAME_SAMPLES];
+    int16_t slow[FRAME_SAMPLES];
     int64_t squares = 0;
-    memcpy(samples, PyBytes_AS_STRING(args[0]), sizeof samples);
+    if (!PyTuple_Check(slow_waves)) {
+        PyErr_Format(PyExc_TypeError, "the slow waves are no tuple");
+        return -1;
+    }
     for (int at = 0; at < FRAME_SAMPLES; at++) {
         squares += (int32_t)samples[at] * samples[at];
     }
     /* As audioop.rms of 32-bit samples: a whole number. */
     double rms = floor(sqrt((double)squares * 4294967296.0 / FRAME_SAMPLES)) / 65536;
-    double energy = rms * rms * FRAME_SAMPLES;
-    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(args[1]); place++) {
-        PyObject *wave = PyTuple_GET_ITEM(args[1], place);
+    *energy = rms * rms * FRAME_SAMPLES;
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(slow_waves); place++) {
+        PyObject *wave = PyTuple_GET_ITEM(slow_waves, place);
         if (!PyTuple_Check(wave) || PyTuple_GET_SIZE(wave) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(wave, 0)) ||
             PyBytes_GET_SIZE(PyTuple_GET_ITEM(wave, 0)) != (Py_ssize_t)sizeof slow) {
-            return PyErr_Format(PyExc_ValueError, "wave %zd is not %d samples with their energy", place, FRAME_SAMPLES);
+            PyErr_Format(PyExc_ValueError, "wave %zd is not %d samples with their energy", place, FRAME_SAMPLES);
+            return -1;
         }
         double wave_energy = PyFloat_AsDouble(PyTuple_GET_ITEM(wave, 1));
         if (wave_energy == -1.0 && PyErr_Occurred()) {
-            return NULL;
+            return -1;
         }
         int64_t product = 0;
         memcpy(slow, PyBytes_AS_STRING(PyTuple_GET_ITEM(wave, 0)), sizeof slow);
@@ -306,9 +300,202 @@ energy_above(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t coun
             product += (int32_t)samples[at] * slow[at];
         }
         double share = (double)product / wave_energy;
-        energy -= share * share * wave_energy;
+        *energy -= share * share * wave_energy;
     }
-    return PyFloat_FromDouble(energy);
+    return 0;
+}
+
+/* What is no frame, of so many bytes, sets an error. */
+static int
+no_frame(const char *name, PyObject *frame, Py_ssize_t bytes)
+{
+    if (not_bytes(name, frame)) {
+        return 1;
+    }
+    if (PyBytes_GET_SIZE(frame) != bytes) {
+        PyErr_Format(PyExc_ValueError, "%s() wants %d samples, got %zd bytes", name, FRAME_SAMPLES, PyBytes_GET_SIZE(frame));
+        return 1;
+    }
+    return 0;
+}
+
+/* energy_above(pcm16: bytes, slow_waves: tuple[tuple[bytes, float], ...]) -> float */
+static PyObject *
+energy_above(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    int16_t samples[FRAME_SAMPLES];
+    double energy;
+    if (wrong_count("energy_above", count, 2) || no_frame("energy_above", args[0], sizeof samples)) {
+        return NULL;
+    }
+    memcpy(samples, PyBytes_AS_STRING(args[0]), sizeof samples);
+    return energy_of(samples, args[1], &energy) ? NULL : PyFloat_FromDouble(energy);
+}
+
+static int16_t sample_of_ulaw[256];
+
+static void
+fill_sample_of_ulaw(void) /* ITU-T G.711, table 2 */
+{
+    for (int code = 0; code < 256; code++) {
+        int bits = ~code, magnitude = ((((bits & 0x0F) << 3) + 0x84) << ((bits & 0x70) >> 4)) - 0x84;
+        sample_of_ulaw[code] = (int16_t)(bits & 0x80 ? -magnitude : magnitude);
+    }
+}
+
+/* As Python's round(value, 1), of a number that has 15 digits at most before the comma; NULL with an error. */
+static PyObject *
+to_a_tenth(double value)
+{
+    double tenths = value * 10;
+    if (fabs(tenths - floor(tenths) - 0.5) > 0.01) { /* nearer, the rounding of the product could decide */
+        return PyFloat_FromDouble(rint(tenths) / 10);
+    }
+    char *text = PyOS_double_to_string(value, 'f', 1, 0, NULL);
+    if (text == NULL) {
+        return NULL;
+    }
+    double rounded = PyOS_string_to_double(text, NULL, NULL);
+    PyMem_Free(text);
+    return PyErr_Occurred() ? NULL : PyFloat_FromDouble(rounded);
+}
+
+#define FULL_SCALE 32768.0
+
+/* ulaw_level_dbfs(slow_waves: tuple[tuple[bytes, float], ...], ulaw: bytes) -> float */
+static PyObject *
+ulaw_level_dbfs(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    int16_t samples[FRAME_SAMPLES];
+    double energy;
+    if (wrong_count("ulaw_level_dbfs", count, 2) || no_frame("ulaw_level_dbfs", args[1], FRAME_SAMPLES)) {
+        return NULL;
+    }
+    const unsigned char *ulaw = (const unsigned char *)PyBytes_AS_STRING(args[1]);
+    for (int at = 0; at < FRAME_SAMPLES; at++) {
+        samples[at] = sample_of_ulaw[ulaw[at]];
+    }
+    if (energy_of(samples, args[0], &energy)) {
+        return NULL;
+    }
+    return to_a_tenth(10.0 * log10((energy > 0.0 ? energy : 0.0) / (FRAME_SAMPLES * FULL_SCALE * FULL_SCALE) + 1e-10));
+}
+
+/* --- the journal ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t crc32_of_byte[256];
+
+static void
+fill_crc32_of_byte(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t rest = byte;
+        for (int bit = 0; bit < 8; bit++) {
+            rest = rest & 1 ? 0xEDB88320u ^ (rest >> 1) : rest >> 1;
+        }
+        crc32_of_byte[byte] = rest;
+    }
+}
+
+static uint32_t
+crc32(const unsigned char *data, Py_ssize_t size)
+{
+    uint32_t rest = 0xFFFFFFFFu;
+    while (size-- > 0) {
+        rest = crc32_of_byte[(rest ^ *data++) & 0xFF] ^ (rest >> 8);
+    }
+    return ~rest;
+}
+
+/* These write to a line, and return where it goes on. Nothing of the C library, nor of Python, is used for what is usual: of
+   what is not in the processor's caches, less is fetched. */
+static char *
+put_text(char *line, const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(line, text, size);
+    return line + size;
+}
+
+static char *
+put_whole(char *line, uint64_t number)
+{
+    char digits[20];
+    int count = 0;
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    while (count > 0) {
+        *line++ = digits[--count];
+    }
+    return line;
+}
+
+#define FLOAT_CHARACTERS 32 /* a float's repr has 24 at most */
+#define FEWER_THAN_16_DIGITS 9e14
+#define NO_EXPONENT_FROM 1e-4
+
+/* A float as repr() writes it, and quickly where it is a whole number of `1 / unit`. NULL with an error.
+
+   Of decimal numbers of up to 15 digits no two are the same float: so one that is this float is the shortest. */
+static char *
+put_float(char *line, PyObject *number, uint64_t unit)
+{
+    double value = PyFloat_AsDouble(number), size = fabs(value);
+    if (value == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    uint64_t units = size >= NO_EXPONENT_FROM && size * unit < FEWER_THAN_16_DIGITS ? (uint64_t)(size * unit + 0.5) : 0;
+    if (units > 0 && (double)units / unit == size) {
+        if (value < 0) {
+            *line++ = '-';
+        }
+        line = put_whole(line, units / unit);
+        *line++ = '.';
+        uint64_t rest = units % unit, place = unit / 10;
+        do {
+            *line++ = (char)('0' + rest / place);
+            rest %= place;
+            place /= 10;
+        } while (rest > 0);
+        return line;
+    }
+    char *repr = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    if (repr != NULL) {
+        line = put_text(line, repr);
+        PyMem_Free(repr);
+    }
+    return repr == NULL ? NULL : line;
+}
+
+#define LINES_CHARACTERS 512
+
+/* frame_lines(now: float, audio: bytes, level_dbfs: float | None, session: int) -> str */
+static PyObject *
+frame_lines(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (wrong_count("frame_lines", count, 4) || not_bytes("frame_lines", args[1])) {
+        return NULL;
+    }
+    char now[FLOAT_CHARACTERS] = "", lines[LINES_CHARACTERS], *line = lines;
+    Py_ssize_t size = PyBytes_GET_SIZE(args[1]);
+    unsigned long long session = PyLong_AsUnsignedLongLong(args[3]);
+    char *end = PyErr_Occurred() ? NULL : put_float(now, args[0], 1000000);
+    if (end == NULL) {
+        return NULL;
+    }
+    *end = '\0';
+    line = put_text(put_text(put_text(line, "{\"t\":"), now), ",\"event\":\"CallerAudio\",\"audio\":{\"bytes\":");
+    line = put_text(put_whole(line, size), ",\"crc32\":");
+    line = put_text(put_whole(line, crc32((const unsigned char *)PyBytes_AS_STRING(args[1]), size)), "},\"level_dbfs\":");
+    line = args[2] == Py_None ? put_text(line, "null") : put_float(line, args[2], 10);
+    if (line == NULL) {
+        return NULL;
+    }
+    line = put_text(put_text(put_text(line, "}\n{\"t\":"), now), ",\"command\":\"AppendAudio\",\"session\":");
+    line = put_text(put_whole(put_text(put_whole(line, session), ",\"audio\":{\"bytes\":"), size), "}}");
+    return PyUnicode_FromStringAndSize(lines, line - lines);
 }
 
 /* --- the poller's timer ---------------------------------------------------------------------------------------------- */
@@ -345,6 +532,8 @@ static PyMethodDef functions[] = {
     {"write_text", (PyCFunction)(void (*)(void))write_text, METH_FASTCALL, NULL},
     {"text_frame", (PyCFunction)(void (*)(void))text_frame, METH_FASTCALL, NULL},
     {"energy_above", (PyCFunction)(void (*)(void))energy_above, METH_FASTCALL, NULL},
+    {"ulaw_level_dbfs", (PyCFunction)(void (*)(void))ulaw_level_dbfs, METH_FASTCALL, NULL},
+    {"frame_lines", (PyCFunction)(void (*)(void))frame_lines, METH_FASTCALL, NULL},
 #ifdef __linux__
     {"set_timer", (PyCFunction)(void (*)(void))set_timer, METH_FASTCALL, NULL},
 #endif
@@ -359,5 +548,7 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit__speedups(void)
 {
+    fill_sample_of_ulaw();
+    fill_crc32_of_byte();
     return PyModuleDef_Init(&module);
 }

@@ -16,7 +16,10 @@ from __future__ import annotations
 import math
 import warnings
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from trio_voice.audio.g711 import ulaw_to_pcm16
 
 with warnings.catch_warnings():  # see audio/g711.py
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -67,12 +70,25 @@ def python_energy_above(pcm16: bytes, slow_waves: tuple[tuple[bytes, float], ...
     return energy
 
 
+def python_ulaw_level_dbfs(slow_waves: tuple[tuple[bytes, float], ...], ulaw: bytes, /) -> float:
+    """Level of one frame of 160 bytes of mu-law without its slow part, to a tenth of a dB."""
+    return round(_level_dbfs(python_energy_above(ulaw_to_pcm16(ulaw), slow_waves)), 1)
+
+
+def _level_dbfs(energy: float) -> float:
+    return 10.0 * math.log10(max(energy, 0.0) / (_FRAME_SAMPLES * _FULL_SCALE**2) + 1e-10)
+
+
 try:
     from trio_voice._speedups import energy_above as compiled_energy_above
+    from trio_voice._speedups import ulaw_level_dbfs as compiled_ulaw_level_dbfs
 except ImportError:  # it was installed where nothing could compile it
-    energy_above = python_energy_above
+    energy_above, ulaw_level_dbfs = python_energy_above, python_ulaw_level_dbfs
 else:
-    energy_above = compiled_energy_above
+    energy_above, ulaw_level_dbfs = compiled_energy_above, compiled_ulaw_level_dbfs
+
+ulaw_frame_level_dbfs: Callable[[bytes], float] = partial(ulaw_level_dbfs, _SLOW_WAVES)
+"""`band_level_dbfs` of one 20 ms frame of mu-law (exactly 160 bytes), to a tenth of a dB."""
 
 
 def rms_dbfs(pcm16: bytes) -> float:
@@ -88,5 +104,4 @@ def band_level_dbfs(pcm16: bytes) -> float:
     """
     if len(pcm16) != 2 * _FRAME_SAMPLES:
         raise ValueError(f"band_level_dbfs wants {_FRAME_SAMPLES} samples, got {len(pcm16) / 2:g}")
-    energy = energy_above(pcm16, _SLOW_WAVES)
-    return 10.0 * math.log10(max(energy, 0.0) / (_FRAME_SAMPLES * _FULL_SCALE**2) + 1e-10)
+    return _level_dbfs(energy_above(pcm16, _SLOW_WAVES))

@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 
 from trio_voice.audio.g711 import FRAME_BYTES, ulaw_to_pcm16
-from trio_voice.audio.levels import band_level_dbfs, rms_dbfs
+from trio_voice.audio.levels import rms_dbfs, ulaw_frame_level_dbfs
 from trio_voice.core.commands import ClearPlayback, HangUp, PlayAudio, SendDigits, SendMark
 from trio_voice.core.events import CallerAudio, CallerHungUp, DigitPressed, Event, OutboxOverran, PlaybackMarked
 from trio_voice.dialects.base import (
@@ -124,8 +124,7 @@ class CallerLeg:
                 pass
 
     def _level_dbfs(self, audio: bytes) -> float | None:
-        pcm16 = ulaw_to_pcm16(audio)
-        return round(band_level_dbfs(pcm16) if len(audio) == FRAME_BYTES else rms_dbfs(pcm16), 1)
+        return ulaw_frame_level_dbfs(audio) if len(audio) == FRAME_BYTES else round(rms_dbfs(ulaw_to_pcm16(audio)), 1)
 
     def _remark(self, event: str, **facts: object) -> None:
         log.warning(event, **facts)

@@ -162,7 +162,8 @@ class Connection(MessageSocket):
             if isinstance(data, str):  # nearly always
                 self._count(len(data) + decoder.head_bytes, 1)
                 take(data)
-            elif data or decoder.has_more:
+                return END if self._demands or self._resume_at or self._state is not _OPEN else MORE
+            if data or decoder.has_more:
                 self._decode(data)
             else:
                 self._hear(b"")

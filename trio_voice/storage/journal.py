@@ -85,6 +85,23 @@ def _quoted(text: str) -> str:
     return _encode(text).decode()
 
 
+def python_frame_lines(now: float, audio: bytes, level_dbfs: float | None, session: int, /) -> str:
+    """The two lines of a caller's frame that is handed on as it came to session number `session`, with a newline between them."""
+    t, size, level = repr(now), len(audio), "null" if level_dbfs is None else level_dbfs
+    return (
+        f'{{"t":{t},"event":"CallerAudio","audio":{{"bytes":{size},"crc32":{crc32(audio)}}},"level_dbfs":{level}}}'
+        f'\n{{"t":{t},"command":"AppendAudio","session":{session},"audio":{{"bytes":{size}}}}}'
+    )
+
+
+try:
+    from trio_voice._speedups import frame_lines as compiled_frame_lines
+except ImportError:  # it was installed where nothing could compile it
+    frame_lines = python_frame_lines
+else:
+    frame_lines = compiled_frame_lines
+
+
 @define
 class JournalWriter:
     """Turns what happens into lines; one for each call, told everything in the order in which it happened.
@@ -142,12 +159,7 @@ class JournalWriter:
         self._audio = event.audio
         if self.keep_audio or command.audio is not event.audio or not event.audio:
             return f"{self.event(now, event)}\n{self.command(now, command)}"
-        t, size = repr(now), len(event.audio)
-        level_dbfs = "null" if event.level_dbfs is None else event.level_dbfs
-        return (
-            f'{{"t":{t},"event":"CallerAudio","audio":{{"bytes":{size},"crc32":{crc32(event.audio)}}},"level_dbfs":{level_dbfs}}}'
-            f'\n{{"t":{t},"command":"AppendAudio","session":{command.session},"audio":{{"bytes":{size}}}}}'
-        )
+        return frame_lines(now, event.audio, event.level_dbfs, command.session)
 
     def timer(self, now: float, timer: Timer) -> str:
         """The line of a deadline that acts."""
