@@ -6,10 +6,11 @@ import gc
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 from trio_voice import serve as module
 from trio_voice.agent.agent import Agent
 from trio_voice.agent.tool import tool
+from trio_voice.assembly import Assembly, assemble
 from trio_voice.cli import main
 from trio_voice.config import ModelAccess, Settings
 from trio_voice.core.events import Event, HangUpAsked
@@ -29,6 +31,7 @@ from trio_voice.sections import ServerSettings, VoiceEngine
 from trio_voice.serve import FLAGS, leave_alone_what_is_there, raise_file_limit, run_server, until_told
 from trio_voice.server.directory import CallDirectory, Handle, LiveCall, Standing
 from trio_voice.server.front_door import MediaRequest
+from trio_voice.server.poller import current_poller
 from trio_voice.workers import Wanted
 
 
@@ -391,6 +394,24 @@ async def test_r41_the_service_manager_is_told(listener: NoOneConnects, tmp_path
         await banner(tmp_path)
         assert manager.recv(1000) == b"READY=1\nSTATUS=answers calls on http://127.0.0.1:4711"
         assert manager.recv(1000) == b"STOPPING=1\nSTATUS=saying goodbye"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+async def test_frames_are_gathered_for_as_long_as_the_settings_say(
+    listener: NoOneConnects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered_s: list[float] = []
+
+    async def assembled(*arguments: Any) -> Assembly:
+        poller = current_poller()
+        assert poller is not None
+        gathered_s.append(poller.gathered_s)
+        return await assemble(*arguments)
+
+    monkeypatch.setattr(module, "assemble", assembled)
+    await banner(tmp_path)
+    await banner(tmp_path, gather_ms=7.5)
+    assert gathered_s == [0.004, 0.0075]
 
 
 def test_the_garbage_collector_passes_over_what_is_there() -> None:

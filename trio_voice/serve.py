@@ -158,7 +158,7 @@ async def run_server(
         own_url, media_urls = addresses(settings.server, listeners[0].socket.getsockname()[1])
         ground = _ground(settings, order, base_url, media_urls, kept)
         about, token = ground.about, ground.token
-        stack.enter_context(polling(nursery))
+        stack.enter_context(polling(nursery, gathered_s=settings.server.gather_ms / 1000))
         stack.enter_context(waiting_room(nursery))
         server = await assemble(ground, directory, draining, nursery, stack)
         if certificate is not None:

@@ -14,8 +14,17 @@ import pytest
 import trio
 import trio.testing
 
-from trio_voice.server import poller as module
-from trio_voice.server.poller import FEWEST_PATIENT, PATIENT_AT_ONCE, SOCKETS_AT_ONCE, Poller, Want, current_poller, polling
+from trio_voice.server.poller import (
+    FEWEST_PATIENT,
+    GATHERED_S,
+    PATIENT_AT_ONCE,
+    SOCKETS_AT_ONCE,
+    Poller,
+    Want,
+    current_poller,
+    polling,
+)
+from trio_voice.server.timer_file import TimerFile
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 LIMIT_S = 20.0
@@ -31,11 +40,11 @@ def both_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @asynccontextmanager
-async def a_poller() -> AsyncIterator[tuple[Poller, trio.Nursery]]:
+async def a_poller(gathered_s: float = GATHERED_S) -> AsyncIterator[tuple[Poller, trio.Nursery]]:
     """The one that serves this task, and a nursery for those who watch."""
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as background:
-            with polling(background):
+            with polling(background, gathered_s=gathered_s):
                 poller = current_poller()
                 assert poller is not None
                 async with trio.open_nursery() as watching:
@@ -245,17 +254,15 @@ def patiently(poller: Poller, nursery: trio.Nursery, near: socket.socket, got: l
     nursery.start_soon(partial(poller.watch, near.fileno(), readable, patient=patient))
 
 
-@pytest.mark.parametrize("others", [FEWEST_PATIENT - 1, FEWEST_PATIENT - 2])
+@pytest.mark.parametrize(("others", "gathered_s"), [(FEWEST_PATIENT - 1, LIMIT_S), (FEWEST_PATIENT - 2, LIMIT_S), (60, 0.0)])
 async def test_where_many_can_wait_one_that_comes_after_a_pass_is_served_with_the_next_prompt_one(
-    monkeypatch: pytest.MonkeyPatch, others: int
+    others: int, gathered_s: float
 ) -> None:
-    monkeypatch.setattr(module, "LONGEST_GATHERING_S", LIMIT_S)
-    monkeypatch.setattr(module, "GATHERED_FRAMES", 1_000_000)
     got: list[bytes] = []
     with ExitStack() as stack:
         pairs = [stack.enter_context(both_ends()) for _ in range(others + 2)]
         model, caller = pairs[0][1], pairs[1][1]
-        async with a_poller() as (poller, nursery):
+        async with a_poller(gathered_s) as (poller, nursery):
             for number, (near, _) in enumerate(pairs):
                 patiently(poller, nursery, near, got, patient=number > 0)
             await trio.testing.wait_all_tasks_blocked()
@@ -264,7 +271,7 @@ async def test_where_many_can_wait_one_that_comes_after_a_pass_is_served_with_th
                 await trio.lowlevel.checkpoint()
             caller.send(b"2")
             await trio.testing.wait_all_tasks_blocked(0.05)
-            if others + 1 < FEWEST_PATIENT:  # with so few nobody waits for another
+            if others + 1 < FEWEST_PATIENT or not gathered_s:  # with so few nobody waits for another
                 assert got == [b"1", b"2"]
             else:
                 assert got == [b"1"]
@@ -302,6 +309,24 @@ async def test_who_cannot_wait_is_served_between_those_who_can() -> None:
                     watching.cancel_scope.cancel()
                 background.cancel_scope.cancel()
     assert got == [b"frame"] * PATIENT_AT_ONCE + [b"now"] + [b"frame"] * PATIENT_AT_ONCE
+
+
+@pytest.mark.parametrize(("patient", "wait_ms"), [(FEWEST_PATIENT, 4.0), (50, 4.0), (80, 2.5), (100, 2.0)])
+async def test_the_more_can_wait_the_shorter_they_do(monkeypatch: pytest.MonkeyPatch, patient: int, wait_ms: float) -> None:
+    waits_s: list[float] = []
+    monkeypatch.setattr(TimerFile, "set", lambda _timer, after_s: waits_s.append(after_s))
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(both_ends()) for _ in range(patient)]
+        async with a_poller() as (poller, nursery):
+            for near, _ in pairs:
+                patiently(poller, nursery, near, got, patient=True)
+            await trio.testing.wait_all_tasks_blocked()
+            pairs[0][1].send(b"1")
+            while not waits_s:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert (got, waits_s[0]) == ([b"1"], wait_ms / 1000)
 
 
 async def test_where_many_can_wait_none_waits_for_long() -> None:

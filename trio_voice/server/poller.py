@@ -12,9 +12,9 @@ ends with the task, cancelled or not.
 A pass is bounded: by the number of sockets, and by what one function may do, so that other tasks get their turns.
 
 To be woken for a frame costs more than to serve it. So those who can wait (the callers: a frame of theirs is twenty milliseconds
-old when it comes) are served together. After a pass that served one of them, the next comes when about ten more frames are there,
-four milliseconds later at the most, or when a model says something: models are served at once, and who waits is served with them.
-With few calls nobody waits for another.
+old when it comes) are served together. After a pass that served one of them, the next comes when some more frames are there (ten,
+where they are gathered for the usual four milliseconds), or when a model says something: models are served at once, and who waits
+is served with them. With few calls nobody waits for another.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ PATIENT_AT_ONCE = 4
 """So many that can wait are served between two looks at those that cannot."""
 FEWEST_PATIENT = 40
 """With fewer sockets that can wait, none does: the processor has time."""
-GATHERED_FRAMES = 10
-"""So many frames are worth a wait."""
-FRAMES_A_SECOND = 50
-"""How many come from each caller."""
-LONGEST_GATHERING_S = 0.004
+GATHERED_S = 0.004
+"""For how long frames are gathered."""
+LONGEST_WITH = 50
+"""With more sockets that can wait, they are gathered for as much shorter: there are as many frames then."""
 
 
 class Want(Enum):
@@ -91,8 +90,12 @@ class _Sets:
 
 @define(eq=False)
 class Poller:
-    """The epoll sets and who watches what in them. `run` runs beside the tasks that `watch`."""
+    """The epoll sets and who watches what in them. `run` runs beside the tasks that `watch`.
 
+    `gathered_s`: for how long those who can wait are gathered at the most; 0.0: never.
+    """
+
+    gathered_s: float = GATHERED_S
     _sets: _Sets = field(factory=_Sets, init=False)
     _waits: SocketWaits[_Watch] = field(factory=SocketWaits, init=False)
     _patient: int = field(default=0, init=False)
@@ -112,8 +115,8 @@ class Poller:
         """Wait until there is something to be done, after a pass that left some for the next, or served some that can wait."""
         if some_left:
             await trio.lowlevel.checkpoint()
-        elif some_patient and self._patient >= FEWEST_PATIENT:
-            self._sets.timer.set(min(LONGEST_GATHERING_S, GATHERED_FRAMES / FRAMES_A_SECOND / self._patient))
+        elif some_patient and self._patient >= FEWEST_PATIENT and self.gathered_s:
+            self._sets.timer.set(self.gathered_s * min(1.0, LONGEST_WITH / self._patient))
             await trio.lowlevel.wait_readable(self._sets.gathering.fileno())
         else:
             await trio.lowlevel.wait_readable(self._sets.both.fileno())
@@ -181,15 +184,16 @@ _POLLER: ContextVar[Poller | None] = ContextVar("poller", default=None)
 
 
 @contextmanager
-def polling(nursery: trio.Nursery) -> Iterator[None]:
+def polling(nursery: trio.Nursery, *, gathered_s: float = GATHERED_S) -> Iterator[None]:
     """Poll for the tasks that are started in the block, where the system has epoll; the poller runs in `nursery`.
 
+    `gathered_s`: as in `Poller`.
     The nursery must not be cancelled before those tasks have ended.
     """
     if sys.platform != "linux":
         yield
         return
-    poller = Poller()
+    poller = Poller(gathered_s)
     nursery.start_soon(poller.run)
     token = _POLLER.set(poller)
     try:
