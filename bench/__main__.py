@@ -26,8 +26,9 @@ END_LIMIT_S = 40.0
 WHOLE = (
     ("capacity", "--calls", "50", "--calls", "100", "--calls", "200", "--seconds", "8", "--repeat", "1"),
     ("memory", "--calls", "200", "--seconds", "4"),
-    ("interruptions", "--calls", "20", "--calls", "100", "--seconds", "15"),
+    ("interruptions", "--calls", "100", "--seconds", "15"),
     ("transport", "--repeat", "3"),
+    ("frame_cost", "--rounds", "40"),
     ("core",),
     ("startup", "--repeat", "2", "--calls", "50"),
     ("switch", "--switches", "6"),
@@ -38,6 +39,7 @@ WHOLE = (
 QUICK = (
     ("capacity", "--quick"),
     ("transport", "--repeat", "1", "--rounds", "30"),
+    ("frame_cost", "--quick"),
     ("core", "--repeat", "3"),
     ("startup", "--repeat", "1", "--calls", "8"),
 )

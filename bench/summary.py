@@ -67,6 +67,17 @@ def _transport(report: Any) -> Iterator[Line]:
     yield "a message in and out again, us", ours, floor
 
 
+def _frame_cost(report: Any) -> Iterator[Line]:
+    variants = list(report["reports"].values())  # the first compiled, where there is a compiler; the last in Python
+    for name, what in (("frame", "a caller's frame, warm, us"), ("piece", "250 ms of the model's speech, warm, us")):
+        ours, in_python = ([run["costs"][name] for run in runs] for runs in (variants[0], variants[-1]))
+        yield what, _low_and_middle(ours), f"{_low_and_middle(in_python)} in Python"
+
+
+def _low_and_middle(costs: Sequence[dict[str, float]]) -> str:
+    return " to ".join(f"{median(cost[which] for cost in costs):.0f}" for which in ("p10_us", "median_us"))
+
+
 def _startup(rows: Any) -> Iterator[Line]:
     for name, what, target in (
         ("ready_s", "ready after s", 1),
@@ -104,6 +115,7 @@ _TOLD: dict[str, Callable[[Any], Iterator[Line]]] = {
     "memory": _memory,
     "interruptions": _interruptions,
     "transport": _transport,
+    "frame_cost": _frame_cost,
     "core": _core,
     "startup": _startup,
     "switch": _switch,
