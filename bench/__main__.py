@@ -28,7 +28,7 @@ WHOLE = (
     ("memory", "--calls", "200", "--seconds", "4"),
     ("interruptions", "--calls", "100", "--seconds", "15"),
     ("transport", "--repeat", "3"),
-    ("frame_cost", "--rounds", "40"),
+    ("frame_cost",),
     ("core",),
     ("startup", "--repeat", "2", "--calls", "50"),
     ("switch", "--switches", "6"),

@@ -1,6 +1,6 @@
 """What a caller's frame costs, and a piece of the model's speech, from the read of the socket to the last message that leaves.
 
-    python -m bench.frame_cost [--calls 48] [--rounds 100] [--repeat 3] [--quick]
+    python -m bench.frame_cost [--calls 48] [--rounds 100] [--repeat 2] [--quick]
 
 The real server holds so many calls, with everything on, and its far ends are in the same process (`bench.frame_cost_calls`). In
 a round one frame comes from each caller, 20 ms of a quiet line, or from each model a packet: a quarter of a second of speech,
@@ -13,21 +13,25 @@ off, as in a server with so many calls. "Around": what the scheduler and the pol
 of the bench's own. All the time the agent is heard, so that frames are weighed against its echo, too; for one that is silent a
 few functions less are called.
 
-Once with the compiled parts and once without, each in a process of its own, in turn: compare within a run, by the ratio of the
-pairs. The first figure is the 10th percentile of the rounds, the second the median, of several processes the medians. In two
-rounds more the functions are counted that are called, those in C included. It writes bench/results/frame_cost.json.
+Two processes, one with the compiled parts and one without, take turns of ten rounds: what a machine does meanwhile happens to
+both. The first figure is the 10th percentile of the rounds, the second the median, and the ratio that of the pairs of rounds: it
+holds from day to day, where the figures do not. In two rounds more the functions are counted that are called, those in C
+included. It writes bench/results/frame_cost.json.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
 
 import click
 import msgspec
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
@@ -38,8 +42,7 @@ from trio_voice.server.poller import FEWEST_PATIENT
 
 COMPILED, IN_PYTHON = "compiled", "in Python"
 BEFORE_IMPORTS = {COMPILED: "", IN_PYTHON: "sys.modules['trio_voice._speedups'] = None; "}
-CHILD = "import sys; {before}from bench.frame_cost_calls import main; main({calls}, {rounds})"
-CHILD_LIMIT_S = 120.0
+CHILD = "import sys; {before}from bench.frame_cost_calls import main; main({calls}, {rounds}, {folder!r})"
 NAMES = {
     "frame": "a caller's frame, warm",
     "first": "  the first after a sleep",
@@ -54,69 +57,99 @@ Reports = Mapping[str, Sequence[Report]]
 """By variant."""
 
 
+@frozen
+class Figures:
+    """Of one cost, with one variant."""
+
+    p10_us: float
+    median_us: float
+    functions: float | None
+
+
 def run(calls: int, rounds: int, repeat: int) -> Reports:
     """Measure with the compiled parts, if there are any, and without, in turn."""
     compiled = (COMPILED,) if importlib.util.find_spec("trio_voice._speedups") is not None else ()
     reports: dict[str, list[Report]] = {variant: [] for variant in (*compiled, IN_PYTHON)}
     for _ in range(repeat):
-        for variant, found in reports.items():
-            found.append(run_child(variant, calls, rounds))
+        with ExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="trio-voice-bench-"))
+            children = [stack.enter_context(child(variant, calls, rounds, f"{folder}/{variant}")) for variant in reports]
+            lines = ["\n"]
+            while "\n" in lines:
+                lines = [next_line(each) for each in children]
+        for found, line in zip(reports.values(), lines, strict=True):
+            found.append(msgspec.json.decode(line, type=Report))
     return reports
 
 
-def run_child(variant: str, calls: int, rounds: int) -> Report:
-    """Measure once, in a process of its own."""
-    code = CHILD.format(before=BEFORE_IMPORTS[variant], calls=calls, rounds=rounds)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=CHILD_LIMIT_S)
-    report = msgspec.json.decode(done.stdout, type=Report)
-    if (report.frames, report.pieces) != (report.frames_in_journals, report.pieces_in_journals):
-        raise click.ClickException("not all that was sent came through: the figures mean nothing")
-    return report
+@contextmanager
+def child(variant: str, calls: int, rounds: int, folder: str) -> Iterator[Popen[str]]:
+    """A process that measures, for the time of the block."""
+    code = CHILD.format(before=BEFORE_IMPORTS[variant], calls=calls, rounds=rounds, folder=folder)
+    with Popen([sys.executable, "-c", code], cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def middle(reports: Sequence[Report], name: str) -> tuple[float, float]:
-    """The 10th percentile and the median of a cost, in microseconds: the medians of the processes."""
-    costs = [report.costs[name] for report in reports]
-    return statistics.median(cost.p10_us for cost in costs), statistics.median(cost.median_us for cost in costs)
+def next_line(process: Popen[str]) -> str:
+    """Let a process work, and wait until it has worked; what it wrote."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    line = process.stdout.readline()
+    if not line:
+        raise click.ClickException("a process that measures has failed: see above")
+    return line
+
+
+def figures(reports: Sequence[Report], name: str) -> Figures:
+    """What a cost is, by all rounds."""
+    us = sorted(us for report in reports for us in report.costs[name].us)
+    return Figures(us[len(us) // 10], statistics.median(us), reports[0].costs[name].functions)
 
 
 def ratio(reports: Reports, name: str) -> float:
-    """What something costs with the compiled parts, times what it costs without: the median of the pairs."""
-    pairs = zip(reports[COMPILED], reports[IN_PYTHON], strict=True)
-    return statistics.median(one.costs[name].median_us / other.costs[name].median_us for one, other in pairs)
+    """What something costs with the compiled parts, times what it costs without, by the pairs of rounds."""
+    compiled, in_python = ([us for report in reports[each] for us in report.costs[name].us] for each in (COMPILED, IN_PYTHON))
+    return statistics.median(one / other for one, other in zip(compiled, in_python, strict=True))
 
 
-def show(reports: Reports, console: Console) -> None:
+def show(result: Mapping[str, Mapping[str, Figures]], ratios: Mapping[str, float], console: Console) -> None:
     """Print a table."""
     table = Table(title="What a frame costs: us of the processor's time (10th percentile, median); functions called")
     table.add_column("what", no_wrap=True)
-    for column in [column for variant in reports for column in (variant, "functions")]:
+    for column in [column for variant in result for column in (variant, "functions")]:
         table.add_column(column, justify="right")
     table.add_column("times", justify="right")
     for name, what in NAMES.items():
         cells = []
-        for found in reports.values():
-            low_us, middle_us = middle(found, name)
-            functions = found[0].costs[name].functions
-            cells += [f"{low_us:.1f}, {middle_us:.1f}", "" if functions is None else f"{functions:g}"]
-        table.add_row(what, *cells, f"{ratio(reports, name):.2f}" if COMPILED in reports else "")
+        for found in (costs[name] for costs in result.values()):
+            cells += [f"{found.p10_us:.1f}, {found.median_us:.1f}", "" if found.functions is None else f"{found.functions:.0f}"]
+        table.add_row(what, *cells, f"{ratios[name]:.2f}" if ratios else "")
     console.print(table)
 
 
 @click.command()
 @click.option("--calls", type=click.IntRange(FEWEST_PATIENT), default=48, show_default=True, help="Fewer are not gathered.")
 @click.option("--rounds", type=click.IntRange(4, 300), default=100, show_default=True, help="Of warm frames; of others half.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Processes of each kind, in turn.")
-@click.option("--quick", is_flag=True, help="One process of each kind, 40 rounds.")
+@click.option("--repeat", type=click.IntRange(1), default=2, show_default=True, help="How many such pairs of processes.")
+@click.option("--quick", is_flag=True, help="One pair, 40 rounds.")
 def main(calls: int, rounds: int, repeat: int, *, quick: bool) -> None:
     """Measure, print a table, write bench/results/frame_cost.json."""
     if quick:
         rounds, repeat = 40, 1
     reports = run(calls, rounds, repeat)
+    for report in (report for found in reports.values() for report in found):
+        if (report.frames, report.pieces) != (report.frames_in_journals, report.pieces_in_journals):
+            raise click.ClickException("not all that was sent came through: the figures mean nothing")
+    result = {variant: {name: figures(found, name) for name in NAMES} for variant, found in reports.items()}
+    ratios = {name: ratio(reports, name) for name in NAMES} if COMPILED in reports else {}
     console = Console()
     console.width = max(console.width, 100)
-    show(reports, console)
-    write_result("frame_cost", {"calls": calls, "rounds": rounds, "reports": reports})
+    show(result, ratios, console)
+    write_result("frame_cost", {"calls": calls, "rounds": rounds, "repeat": repeat, "costs": result, "ratios": ratios})
 
 
 if __name__ == "__main__":

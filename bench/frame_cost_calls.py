@@ -1,7 +1,8 @@
 """Calls whose frames come when they are told to, and a stopwatch in the server's poller: a process of `bench.frame_cost`.
 
 The server is the real one, with all that is on by default, but that it asks no model for a sign of life. The far ends of its
-connections, a carrier's and a model's for each call, are in this process too. It writes one line of JSON.
+connections, a carrier's and a model's for each call, are in this process too. Between two parts of its work it writes an empty
+line and waits for one, so that two such processes work in turn; at the end it writes a line of JSON.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import os
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from binascii import b2a_base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from cProfile import Profile
 from functools import partial
@@ -42,7 +42,8 @@ from trio_voice.server.poller import GATHERED_FRAMES, Poller, Want
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, answer_websocket
 
 PROCESSOR = 1
-ROUND_LIMIT_S = 10.0
+ROUND_LIMIT_S, WHOLE_LIMIT_S = 10.0, 120.0
+ROUNDS_A_TURN = 10
 COUNTED_ROUNDS = 2
 """Functions are counted in so many."""
 QUIET = bytes(0xF8 | at * 7 % 8 for at in range(8000))
@@ -230,16 +231,10 @@ async def _call(number: int, port: int, sessions: trio.MemoryReceiveChannel[_Ses
 
 @frozen
 class Cost:
-    """What something costs, in microseconds, and how many functions are called for it (None: they were not counted)."""
+    """What something costs: microseconds, one figure for each round, and how many functions are called (None: not counted)."""
 
-    p10_us: float
-    median_us: float
+    us: list[float]
     functions: float | None = None
-
-    @classmethod
-    def of(cls, taken_us: Sequence[float], functions: float | None = None) -> Cost:
-        """From what was taken."""
-        return cls(sorted(taken_us)[len(taken_us) // 10], statistics.median(taken_us), functions)
 
 
 @frozen
@@ -274,37 +269,56 @@ class Rounds:
 
     async def warm(self, send: Callable[[FarEnds], None], rounds: int) -> Cost:
         """What it costs where nothing sleeps, by the mean of each round; and then the functions that are called for it."""
-        means = [statistics.mean(await self.one(send)) for _ in range(rounds)]
+        means = [statistics.mean(await self.one(send)) for _ in turns(rounds)]
         self.stopwatch.profile = profile = Profile()
         for _ in range(COUNTED_ROUNDS):
             await self.one(send)
         self.stopwatch.profile = None
         called = sum(entry.callcount for entry in profile.getstats() if "_lsprof" not in str(entry.code))
-        return Cost.of(means, called / COUNTED_ROUNDS / len(self.far_ends))
+        return Cost(means, called / COUNTED_ROUNDS / len(self.far_ends))
 
     async def cold(self, rounds: int) -> dict[str, Cost]:
-        """What callers' frames cost that come while the server sleeps."""
-        first, behind, around = list[float](), list[float](), list[float]()
-        for begin in list(range(0, len(self.far_ends), GATHERED_FRAMES)) * rounds:
+        """What callers' frames cost that come while the server sleeps, ten after ten of the calls."""
+        first, behind, around = Cost([]), Cost([]), Cost([])
+        begins = range(0, len(self.far_ends), GATHERED_FRAMES)
+        for _, begin in ((turn, begin) for turn in turns(rounds) for begin in begins):
             taken = await self.one(FarEnds.speak, slice(begin, begin + GATHERED_FRAMES), awake=False)
-            first.append(taken[0])
-            behind += taken[1:]
-            around.append(self.stopwatch.around_ns / 1000 / len(taken))
-        return {"first": Cost.of(first), "behind": Cost.of(behind), "around": Cost.of(around)}
+            first.us.append(taken[0])
+            behind.us.append(statistics.mean(taken[1:] or taken))
+            around.us.append(self.stopwatch.around_ns / 1000 / len(taken))
+        return {"first": first, "behind": behind, "around": around}
+
+
+def turns(rounds: int) -> Iterator[None]:
+    """So many rounds, and the other process's turn before some of them."""
+    for number in range(rounds):
+        if number % ROUNDS_A_TURN == 0:
+            let_the_other_work()
+        yield
+
+
+def let_the_other_work() -> None:
+    """Stand still for the other process's turn."""
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
 
 
 async def measure(count: int, rounds: int, folder: Path) -> Report:
     """Hold so many calls, and take their time in so many rounds."""
     stopwatch = Stopwatch()
-    async with calls(count, folder, stopwatch) as far_ends:
-        all_calls = Rounds(stopwatch, far_ends)
-        await all_calls.one(FarEnds.begin_reply)
-        piece = await all_calls.warm(FarEnds.reply, rounds // 2)
-        written = await all_calls.warm(partial(FarEnds.reply, words=" appointment"), rounds // 2)
-        await all_calls.one(FarEnds.end_reply)
-        await all_calls.one(FarEnds.speak, slice(0, None, 2))  # every second level is measured: of half the calls in each round
-        frame = await all_calls.warm(FarEnds.speak, rounds)
-        costs = {"frame": frame, **await all_calls.cold(rounds // 2), "piece": piece, "written": written}
+    with trio.fail_after(WHOLE_LIMIT_S):
+        async with calls(count, folder, stopwatch) as far_ends:
+            all_calls = Rounds(stopwatch, far_ends)
+            await all_calls.one(FarEnds.begin_reply)
+            piece = await all_calls.warm(FarEnds.reply, rounds // 2)
+            written = await all_calls.warm(partial(FarEnds.reply, words=" appointment"), rounds // 2)
+            await all_calls.one(FarEnds.end_reply)
+            await all_calls.one(
+                FarEnds.speak, slice(0, None, 2)
+            )  # every second level is measured: of half the calls in each round
+            frame = await all_calls.warm(FarEnds.speak, rounds)
+            costs = {"frame": frame, **await all_calls.cold(rounds // 2), "piece": piece, "written": written}
     journals = [await path.read_text(encoding="utf-8") for path in await trio.Path(folder).glob("*/call.jsonl")]
     return Report(
         compiled=wire.read_text is not wire.python_read_text,
@@ -316,10 +330,10 @@ async def measure(count: int, rounds: int, folder: Path) -> Report:
     )
 
 
-def main(count: int, rounds: int) -> None:
-    """Measure, and write the report."""
+def main(count: int, rounds: int, folder: str) -> None:
+    """Measure, with the calls' files in `folder`, and write the report."""
     pin(PROCESSOR)
     gc.set_threshold(*NEW_OBJECTS)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    with tempfile.TemporaryDirectory(prefix="trio-voice-bench-") as folder:
-        sys.stdout.write(msgspec.json.encode(trio.run(measure, count, rounds, Path(folder))).decode())
+    let_the_other_work()
+    sys.stdout.write(msgspec.json.encode(trio.run(measure, count, rounds, Path(folder))).decode() + "\n")

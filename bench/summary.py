@@ -68,14 +68,10 @@ def _transport(report: Any) -> Iterator[Line]:
 
 
 def _frame_cost(report: Any) -> Iterator[Line]:
-    variants = list(report["reports"].values())  # the first compiled, where there is a compiler; the last in Python
+    *_, in_python = variants = list(report["costs"].values())  # the first is compiled, where there is a compiler
     for name, what in (("frame", "a caller's frame, warm, us"), ("piece", "250 ms of the model's speech, warm, us")):
-        ours, in_python = ([run["costs"][name] for run in runs] for runs in (variants[0], variants[-1]))
-        yield what, _low_and_middle(ours), f"{_low_and_middle(in_python)} in Python"
-
-
-def _low_and_middle(costs: Sequence[dict[str, float]]) -> str:
-    return " to ".join(f"{median(cost[which] for cost in costs):.0f}" for which in ("p10_us", "median_us"))
+        ours, other = (f"{costs[name]['p10_us']:.0f} to {costs[name]['median_us']:.0f}" for costs in (variants[0], in_python))
+        yield what, ours, f"{other} in Python"
 
 
 def _startup(rows: Any) -> Iterator[Line]:
