@@ -6,7 +6,8 @@ from io import StringIO
 from rich.console import Console
 
 from bench.frame_cost import COMPILED, IN_PYTHON, NAMES, figures, ratio, run, show
-from trio_voice.server.poller import FEWEST_PATIENT, GATHERED_FRAMES
+from bench.frame_cost_calls import GATHERED_FRAMES
+from trio_voice.server.poller import FEWEST_PATIENT
 
 ROUNDS = 4
 IS_COMPILED = importlib.util.find_spec("trio_voice._speedups") is not None
