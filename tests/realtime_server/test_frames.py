@@ -42,6 +42,7 @@ def test_a_text_of_any_length_arrives(length: int) -> None:
 def test_any_cut_of_the_bytes_gives_the_same_messages() -> None:
     data = (
         client_frame(Opcode.TEXT, b"a" * 200)
+        + client_frame(Opcode.TEXT, b"b" * 300)
         + client_frame(Opcode.TEXT, b"first ", final=False)
         + client_frame(Opcode.PING, b"now")
         + client_frame(Opcode.CONTINUATION, b"second")
@@ -49,7 +50,7 @@ def test_any_cut_of_the_bytes_gives_the_same_messages() -> None:
         + client_frame(Opcode.PONG, b"")
         + client_frame(Opcode.CLOSE, b"\x03\xe8bye")
     )
-    expected = ["a" * 200, Ping(b"now"), "first second", b"\x00\x01", Pong(b""), Closed(1000, "bye")]
+    expected = ["a" * 200, "b" * 300, Ping(b"now"), "first second", b"\x00\x01", Pong(b""), Closed(1000, "bye")]
     rng = random.Random(1)
     for _ in range(100):
         cuts = sorted(rng.randrange(len(data)) for _ in range(rng.randrange(6)))

@@ -136,8 +136,7 @@ TRANSLATION_ONLY = ("session.close", "session.input_audio_buffer.append")
 SUPPORTED_TYPES = (*EVENTS, *TRANSLATION_ONLY)
 
 
-@frozen
-class ClientEvent:
+class ClientEvent(msgspec.Struct, frozen=True):
     """A client event whose shape is right; `fields` is the whole JSON object."""
 
     type: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import a2b_base64
 from typing import Any
 
 from trio_voice.realtime_server import errors_on_the_wire as errors
@@ -17,7 +17,7 @@ _WITHOUT_STATUS = ("function_call_output", "mcp_approval_response")
 def audio_bytes(text: str, param: str) -> bytes:
     """Decode base64. Raises ClientError."""
     try:
-        return base64.b64decode(text, validate=True)
+        return a2b_base64(text, strict_mode=True)
     except ValueError:
         message = f"Invalid '{param}'. Expected base64-encoded audio bytes, but got an invalid value."
         raise errors.ClientError(message, "invalid_value", param) from None

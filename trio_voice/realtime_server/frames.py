@@ -127,12 +127,13 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[Incoming]:
         """Take bytes in and return what is complete. Raises FrameError; nothing can be read after that."""
-        if self.between_messages and self.limit_bytes >= _SHORT_BYTES:
-            text = _short_text(data)  # by far the most frequent: one short text frame, and nothing else
-            if text is not None:
-                return [text]
-        self._buffer += data
         incoming: list[Incoming] = []
+        if self.between_messages and self.limit_bytes >= _SHORT_BYTES:
+            end = _short_texts(data, incoming)  # by far the most frequent: short text frames, and nothing else
+            if end == len(data):
+                return incoming
+            data = data[end:]
+        self._buffer += data
         while (header := self._header()) is not None:
             end = header.start + header.length
             if len(self._buffer) < end:
@@ -222,14 +223,17 @@ class FrameReader:
         return whole
 
 
-def _short_text(data: bytes) -> str | None:
-    """Return the message if the bytes are exactly one whole, masked text frame of 126 to 2047 bytes; None: anything else."""
-    if len(data) < 134 or data[0] != 0x81 or data[1] != 0xFE:
-        return None
-    length = data[2] << 8 | data[3]
-    if length + 8 != len(data) or length >= _SHORT_BYTES:
-        return None
-    return _text(mask(data[8:], data[4:8]))
+def _short_texts(data: bytes, texts: list[Incoming]) -> int:
+    """Read whole, masked text frames of 126 to 2047 bytes, up to whatever is none; return where that begins."""
+    begin = 0
+    while len(data) - begin >= 134 and data[begin] == 0x81 and data[begin + 1] == 0xFE:
+        length = data[begin + 2] << 8 | data[begin + 3]
+        end = begin + 8 + length
+        if end > len(data) or length >= _SHORT_BYTES:
+            break
+        texts.append(_text(mask(data[begin + 8 : end], data[begin + 4 : begin + 8])))
+        begin = end
+    return begin
 
 
 def _text(payload: bytes) -> str:

@@ -135,8 +135,9 @@ class Hearing:
         """Take appended audio in (8 kHz PCM16, any number of bytes) and return what it decided, in order."""
         self._unjudged += pcm16_8khz
         self._appended_bytes += len(pcm16_8khz)
+        audio_ms = self.audio_ms
         events: list[SpeechBegan | SpeechEnded] = []
-        while self.audio_ms - self._boundary_ms >= WIRE_FRAME_MS:
+        while audio_ms - self._boundary_ms >= WIRE_FRAME_MS:
             self._boundary_ms += WIRE_FRAME_MS
             events += self._advance()
         return events
@@ -183,7 +184,7 @@ class Hearing:
         self._recent.append(voiced)
         if len(self._recent) > self._judge.onset_window:
             self._recent.popleft()
-        if sum(self._recent) < self._judge.onset_voiced:
+        if self._recent.count(True) < self._judge.onset_voiced:
             return None
         frames_ago = len(self._recent) - self._recent.index(True)
         return self._judged_ms - frames_ago * frame_ms

@@ -86,7 +86,8 @@ class Session:
         self._responses = Responses(sink, self._agenda, self._conversation, self.thinking, self.behaviour, self.prepared)
         buffer = InputAudio(PCM, BUFFER_LIMIT_BYTES)
         keeps = self.prepared is None
-        self._turns = TurnTaking(sink, self._conversation, self.behaviour, buffer, self.new_hearing, self._turn_committed, keeps)
+        happens = (self._turn_committed, self._speech_began, self._turn_ended)
+        self._turns = TurnTaking(sink, self._conversation, self.behaviour, buffer, self.new_hearing, *happens, keeps)
         self._transcripts = CallerTranscripts(sink, self._agenda, self.behaviour, self.random)
         self._mcp = McpListing(sink, self._agenda, self._conversation, self.thinking)
 
@@ -213,7 +214,7 @@ class Session:
 
     def _append(self, text: str, now: float) -> None:
         audio = audio_bytes(text, "audio")
-        self._turns.append(audio, now, partial(self._speech_began, now), partial(self._turn_ended, now))
+        self._turns.append(audio, now)
         if self._turns.idle_due() and self._responses.active is None:
             self._turns.trigger_idle(now)
             self._responses.create(self.object, None, now, About.IDLE)

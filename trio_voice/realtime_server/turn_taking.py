@@ -48,6 +48,10 @@ class TurnTaking:
     new_hearing: Callable[[HearingSettings], Hearing]
     on_commit: Callable[[Item, float], None]
     """Called with every turn that was committed, and the time."""
+    on_speech: Callable[[float], None]
+    """Called with the time when speech begins."""
+    on_turn: Callable[[float], None]
+    """Called with the time when a turn has been committed by the detector."""
     keeps_audio: bool = True
     """Items keep the caller's audio, for `conversation.item.retrieve`."""
     turn_detection: dict[str, Any] | None = field(default=None, init=False)
@@ -111,18 +115,18 @@ class TurnTaking:
 
     # --- audio -----------------------------------------------------------------------------------------------------
 
-    def append(self, audio: bytes, now: float, on_speech: Callable[[], None], on_turn: Callable[[], None]) -> None:
-        """Take audio in; `on_speech` when speech begins, `on_turn` when a turn has been committed by the detector."""
+    def append(self, audio: bytes, now: float) -> None:
+        """Take audio in."""
         self.audio.append(audio)
         if self._hearing is None:
             return
         for heard in self._hearing.hear(self._converter.convert(audio)):
             if isinstance(heard, SpeechBegan):
                 self._speech_began(self._on_clock(heard.audio_start_ms))
-                on_speech()
+                self.on_speech(now)
             else:
                 self._speech_ended(self._on_clock(heard.audio_end_ms), now)
-                on_turn()
+                self.on_turn(now)
         if self.spoken_item_id is None:
             self.audio.keep_last(self._hearing.settings.prefix_padding_ms)
 
@@ -197,10 +201,10 @@ class TurnTaking:
 
     def idle_due(self) -> bool:
         """Whether the idle timeout has passed."""
-        timeout_ms = self._flags.get("idle_timeout_ms")
-        if timeout_ms is None or self._idle_from_ms is None or self.spoken_item_id is not None:
+        if self._idle_from_ms is None or self.spoken_item_id is not None:
             return False
-        return self.audio.clock_ms >= self._idle_from_ms + float(timeout_ms)
+        timeout_ms = self._flags.get("idle_timeout_ms")
+        return timeout_ms is not None and self.audio.clock_ms >= self._idle_from_ms + float(timeout_ms)
 
     def trigger_idle(self, now: float) -> None:
         """Tell the timeout, and commit the silence as an (empty) turn."""
