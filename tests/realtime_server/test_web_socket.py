@@ -130,3 +130,26 @@ async def test_writing_ends_after_a_close_that_left_at_once() -> None:
         assert await far.receive_some(100) == b"\x88\x02\x03\xe8"
     await near.aclose()
     await far.aclose()
+
+
+async def test_what_has_come_over_a_socket_is_there_without_waiting() -> None:
+    near, far = socketpair()
+    near.setblocking(False)
+    socket = WebSocket(trio.SocketStream(trio.socket.from_stdlib_socket(near)), 1 << 20, 1 << 20)
+    socket.first_bytes = client_frame(Opcode.TEXT, b"early")
+    assert socket.fileno() == near.fileno()
+    assert [socket.receive_now(), socket.receive_now()] == [["early"], []]
+    whole = client_frame(Opcode.TEXT, b"one") + client_frame(Opcode.TEXT, b"two")
+    far.send(whole[:12])
+    assert socket.receive_now() == ["one"]
+    far.send(whole[12:])
+    assert socket.receive_now() == ["two"]
+    far.close()
+    assert socket.receive_now() == []
+    assert socket.ended == (1006, "the connection was lost")
+    await socket.stream.aclose()
+
+
+def test_a_memory_stream_has_no_number() -> None:
+    _client, socket = pair()
+    assert socket.fileno() is None

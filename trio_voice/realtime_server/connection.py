@@ -31,6 +31,7 @@ from trio_voice.realtime_server.events import (
 from trio_voice.realtime_server.faults import FaultyWire
 from trio_voice.realtime_server.recogniser import Recogniser
 from trio_voice.realtime_server.session import Session
+from trio_voice.realtime_server.socket_set import SocketSet
 from trio_voice.realtime_server.voice import VoiceFailedError
 from trio_voice.realtime_server.web_socket import WebSocket
 
@@ -61,12 +62,15 @@ class Connection:
     voice: Voice
     recogniser: Recogniser | None = None
     log: Any = field(factory=structlog.get_logger)
+    sockets: SocketSet | None = None
+    """Who tells when there is something to read; None: the stream is waited for."""
     _nursery: trio.Nursery = field(init=False)
     _alarm_scope: trio.CancelScope | None = field(default=None, init=False)
     _alarm_at: float = field(default=math.inf, init=False)
     _speeches: dict[str, trio.CancelScope] = field(factory=dict, init=False)
     _dropped: bool = field(default=False, init=False)  # no CLOSE is to be sent
     _silent: bool = field(default=False, init=False)  # a fault: nothing is read, written or closed any more
+    _deaf: bool = field(default=False, init=False)  # ... and something has come since
 
     async def run(self, unix_time_s: float) -> None:
         """Run until either side closes, then close the stream."""
@@ -151,15 +155,29 @@ class Connection:
             await self.socket.write()
 
     async def _read(self) -> None:
-        while messages := await self.socket.receive():
-            if self._silent:
-                await trio.sleep(LONGEST_SILENCE_S)
-                return
-            now = trio.current_time()
-            for message in messages:
-                outputs = self.session.receive(message, now)
-                if outputs:  # most messages are audio that says nothing; they change no deadline
-                    self.feed(outputs)
+        fileno = self.socket.fileno()
+        if self.sockets is None or fileno is None:
+            while self._take(await self.socket.receive()):
+                pass
+        elif self._take_now():  # what came behind the upgrade's head
+            await self.sockets.watch(fileno, self._take_now)
+        if self._deaf:
+            await trio.sleep(LONGEST_SILENCE_S)
+
+    def _take_now(self) -> bool:
+        return self._take(self.socket.receive_now())
+
+    def _take(self, messages: list[str | bytes]) -> bool:
+        """Take messages in; return whether more are to be read."""
+        if self._silent and messages:
+            self._deaf = True
+            return False
+        now = trio.current_time()
+        for message in messages:
+            outputs = self.session.receive(message, now)
+            if outputs:  # most messages are audio that says nothing; they change no deadline
+                self.feed(outputs)
+        return self.socket.ended is None
 
     async def _watch_the_clock(self) -> None:
         while True:

@@ -42,6 +42,7 @@ from trio_voice.realtime_server.recogniser import Recogniser, recognising
 from trio_voice.realtime_server.script import Script, default_script
 from trio_voice.realtime_server.scripted_thinking import ScriptedThinking
 from trio_voice.realtime_server.session import Session
+from trio_voice.realtime_server.socket_set import SocketSet, serving
 from trio_voice.realtime_server.switches import Switches
 from trio_voice.realtime_server.upgrade import accept, offered
 from trio_voice.realtime_server.voice import VoicePool, VoiceSettings
@@ -96,6 +97,8 @@ class ModelServer:
     """The network that all sessions share, where the settings ask for it."""
     recogniser: Recogniser | None = None
     """The one process that tells all sessions' words, where the script lists phrases."""
+    sockets: SocketSet | None = None
+    """Who tells all sessions that something has come, where the system has epoll."""
     sessions: dict[str, Connection] = field(factory=dict)
     served: int = 0
     log: Any = field(factory=lambda: structlog.get_logger("trio_voice.realtime_server"))
@@ -215,7 +218,8 @@ class ModelServer:
         )
         log = log.bind(session=session.id)
         faults = FaultyWire(session.behaviour, trio.current_time(), rng)
-        connection = self.sessions[session.id] = Connection(session, faults, socket, self.voice, self.recogniser, log)
+        connection = Connection(session, faults, socket, self.voice, self.recogniser, log, self.sockets)
+        self.sessions[session.id] = connection
         log.info("session began", model=admitted.model or "transcription")
         try:
             await connection.run(time.time())
@@ -240,10 +244,10 @@ async def serve_model(
     voice_settings = VoiceSettings(engine="tones") if settings.cheap else settings.voice
     problem: UserError | None = None
     try:
-        async with VoicePool(voice_settings) as voice, _understanding(settings) as recogniser:
+        async with VoicePool(voice_settings) as voice, _understanding(settings) as recogniser, serving() as sockets:
             listeners = await _listen(settings)
             url = url_of(settings.host, listeners[0].socket.getsockname()[1])
-            server = ModelServer(settings, voice, settings.script.switches, silero, recogniser)
+            server = ModelServer(settings, voice, settings.script.switches, silero, recogniser, sockets)
             facts = {"url": url, "script": settings.script.name, "voice": voice.describe()}
             if tell_voice is None:
                 server.log.info("listening", **facts)

@@ -69,16 +69,32 @@ class WebSocket:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             self.first_bytes = b""
-            if not data:
-                self.ended = (1006, "the connection was lost")
-                break
             messages = self._take(data)
             if messages:
                 return messages
         return []
 
+    def fileno(self) -> int | None:
+        """Return the number of its socket, for `receive_now`; None: its stream is none."""
+        return self.stream.socket.fileno() if isinstance(self.stream, trio.SocketStream) else None
+
+    def receive_now(self) -> list[str | bytes]:
+        """Return what has come, without waiting, from a stream that is a socket; `ended` tells if the connection is over."""
+        assert isinstance(self.stream, trio.SocketStream)
+        try:
+            data = self.first_bytes or os.read(self.stream.socket.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        self.first_bytes = b""
+        return self._take(data)
+
     def _take(self, data: bytes) -> list[str | bytes]:
         messages: list[str | bytes] = []
+        if not data:
+            self.ended = (1006, "the connection was lost")
+            return messages
         try:
             for incoming in self._reader.feed(data):
                 match incoming:
