@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -85,7 +86,7 @@ class FaultyWire:
         for at, end in self._ends():
             if not self._ended and now >= at:
                 self._ended = True
-                outputs += end
+                outputs += end()
         return outputs
 
     # --- events ----------------------------------------------------------------------------------------------------
@@ -124,19 +125,16 @@ class FaultyWire:
 
     # --- ends ------------------------------------------------------------------------------------------------------
 
-    def _ends(self) -> list[tuple[float, list[Output]]]:
+    def _ends(self) -> list[tuple[float, Callable[[], list[Output]]]]:
         s = self.switches
         return [
-            (self._at(s.close_after_s), self._closing(s.close_code)),
-            (self._at(s.reset_after_s), [DropConnection(reset=True)]),
-            (self._at(s.silent_after_s), [FallSilent()]),
+            (self._at(s.close_after_s), lambda: closing(s.close_code, self._ids)),
+            (self._at(s.reset_after_s), lambda: [DropConnection(reset=True)]),
+            (self._at(s.silent_after_s), lambda: [FallSilent()]),
         ]
 
     def _at(self, after_s: float) -> float:
         return self.began_at + after_s if after_s else math.inf
-
-    def _closing(self, code: int) -> list[Output]:
-        return closing(code, self._ids)
 
 
 def closing(code: int, ids: Identifiers) -> list[Output]:
