@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
@@ -40,7 +39,7 @@ class FaultyWire:
     _count: int = field(default=0, init=False)
     _held: SendEvent | None = field(default=None, init=False)
     _held_until: float = field(default=math.inf, init=False)
-    _delayed: deque[tuple[float, Output]] = field(factory=deque, init=False)
+    _delayed: list[tuple[float, Output]] = field(factory=list, init=False)
     _ended: bool = field(default=False, init=False)  # the connection's broken end has come
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +78,7 @@ class FaultyWire:
         """Return what leaves now."""
         outputs: list[Output] = []
         while self._delayed and self._delayed[0][0] <= now:
-            outputs.append(self._delayed.popleft()[1])
+            outputs.append(self._delayed.pop(0)[1])
         if now >= self._held_until and self._held is not None:
             outputs.append(self._held)
             self._held, self._held_until = None, math.inf
@@ -120,7 +119,7 @@ class FaultyWire:
             else:
                 passed.append(output)
         while self._delayed and self._delayed[0][0] <= now:
-            passed.append(self._delayed.popleft()[1])
+            passed.append(self._delayed.pop(0)[1])
         return passed
 
     # --- ends ------------------------------------------------------------------------------------------------------

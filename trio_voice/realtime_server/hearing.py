@@ -22,7 +22,6 @@ its mode 1.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 import webrtcvad
@@ -117,7 +116,7 @@ class Hearing:
     _appended_bytes: int = field(default=0, init=False)
     _boundary_ms: int = field(default=0, init=False)  # up to here the wire's frames are decided
     _judged_ms: int = field(default=0, init=False)
-    _recent: deque[bool] = field(factory=deque, init=False)
+    _recent: list[bool] = field(factory=list, init=False)
     _speech_from_ms: int | None = field(default=None, init=False)  # None: nobody speaks
     _voiced_until_ms: int = field(default=0, init=False)
 
@@ -183,7 +182,7 @@ class Hearing:
             return None
         self._recent.append(voiced)
         if len(self._recent) > self._judge.onset_window:
-            self._recent.popleft()
+            del self._recent[0]
         if self._recent.count(True) < self._judge.onset_voiced:
             return None
         frames_ago = len(self._recent) - self._recent.index(True)

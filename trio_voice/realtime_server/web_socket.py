@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections import deque
 
 import trio
 from attrs import define, field
@@ -49,7 +48,7 @@ class WebSocket:
     pong: bytes | None = field(default=None, init=False)
     """The payload of the last PONG."""
     _reader: FrameReader = field(init=False)
-    _outbox: deque[bytes] = field(factory=deque, init=False)
+    _outbox: list[bytes] = field(factory=list, init=False)
     _outbox_bytes: int = field(default=0, init=False)
     _filled: trio.Event = field(factory=trio.Event, init=False)
     _closing: bool = field(default=False, init=False)  # our CLOSE is in the outbox: nothing may follow it
