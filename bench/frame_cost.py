@@ -8,10 +8,10 @@ alone or with what is written of it. What is timed, on the thread's own clock, i
 a socket that has something: it reads, decodes, listens, tells the call, writes the journal's lines and sends. To take the time is
 in it, up to a microsecond.
 
-"Warm": all come at once, and the process never sleeps. "After a sleep": ten come while it sleeps, until the poller's timer goes
-off, as in a server with so many calls. "Around": what the scheduler and the poller take then, by a frame's share, with a little
-of the bench's own. All the time the agent is heard, so that frames are weighed against its echo, too; for one that is silent a
-few functions less are called.
+"Warm": all come at once and are served one after the other, with nothing between them. "After a sleep": ten come while the
+process sleeps, until the poller's timer goes off, as in a server with so many calls. "Around": what the scheduler and the poller
+take then, by a frame's share, with a little of the bench's own. All the time the agent is heard, so that frames are weighed
+against its echo, too; for one that is silent a few functions less are called.
 
 Two processes, one with the compiled parts and one without, take turns of ten rounds: what a machine does meanwhile happens to
 both. The first figure is the 10th percentile of the rounds, the second the median, and the ratio that of the pairs of rounds: it
@@ -133,7 +133,7 @@ def show(result: Mapping[str, Mapping[str, Figures]], ratios: Mapping[str, float
 
 @click.command()
 @click.option("--calls", type=click.IntRange(FEWEST_PATIENT), default=48, show_default=True, help="Fewer are not gathered.")
-@click.option("--rounds", type=click.IntRange(4, 300), default=100, show_default=True, help="Of warm frames; of others half.")
+@click.option("--rounds", type=click.IntRange(4, 200), default=100, show_default=True, help="Of warm frames; of others half.")
 @click.option("--repeat", type=click.IntRange(1), default=2, show_default=True, help="How many such pairs of processes.")
 @click.option("--quick", is_flag=True, help="One pair, 40 rounds.")
 def main(calls: int, rounds: int, repeat: int, *, quick: bool) -> None:

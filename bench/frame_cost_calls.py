@@ -38,7 +38,7 @@ from trio_voice.realtime_server.identifiers import Identifiers
 from trio_voice.serve import leave_alone_what_is_there, run_server
 from trio_voice.server import poller, wire
 from trio_voice.server.frames import FrameEncoder
-from trio_voice.server.poller import Poller, Want
+from trio_voice.server.poller import MORE, Poller, Want
 from trio_voice.server.websocket import ConnectFailed, SocketClosed, answer_websocket
 
 PROCESSOR = 1
@@ -64,6 +64,8 @@ class Stopwatch:
     """What was spent besides, while they were waited for."""
     profile: Profile | None = field(default=None, init=False)
     """Counts what they call; then the times mean nothing."""
+    watched: dict[bool, dict[int, Callable[[], Want]]] = field(factory=lambda: {True: {}, False: {}}, init=False)
+    """What serves the callers' sockets, which can wait, and the models'."""
     _awaited: int = field(default=0, init=False)
     _come: trio.Event = field(factory=trio.Event, init=False)
 
@@ -80,12 +82,10 @@ class Stopwatch:
         """Begin anew; `wait` waits for so many."""
         self.taken_ns, self._awaited, self._come = [], count, trio.Event()
 
-    async def wait(self, *, awake: bool) -> None:
-        """Wait for what is expected. `awake`: the process does not sleep meanwhile."""
+    async def wait(self) -> None:
+        """Wait for what is expected."""
         began = time.thread_time_ns()
         with trio.fail_after(ROUND_LIMIT_S):
-            while awake and not self._come.is_set():
-                await trio.lowlevel.checkpoint()
             await self._come.wait()
         self.around_ns = time.thread_time_ns() - began - sum(self.taken_ns)
 
@@ -97,8 +97,13 @@ class TimedPoller(Poller):
     stopwatch: Stopwatch = field(kw_only=True)
 
     async def watch(self, fileno: int, readable: Callable[[], Want], *, patient: bool = False) -> None:
-        """Watch a socket, as any poller."""
-        await super().watch(fileno, partial(self.stopwatch.time, readable), patient=patient)
+        """Watch a socket, as any poller, and let it be served by others, too."""
+        timed, watched = partial(self.stopwatch.time, readable), self.stopwatch.watched[patient]
+        watched[fileno] = partial(trio.lowlevel.current_task().context.run, timed)
+        try:
+            await super().watch(fileno, timed, patient=patient)
+        finally:
+            del watched[fileno]
 
 
 @define(eq=False)
@@ -258,23 +263,41 @@ class Rounds:
     stopwatch: Stopwatch
     far_ends: list[FarEnds]
 
-    async def one(self, send: Callable[[FarEnds], None], which: slice = slice(None), *, awake: bool = True) -> list[float]:
-        """Have some send; return what each cost, in the order in which they were served."""
+    async def one(self, send: Callable[[FarEnds], None], which: slice = slice(None)) -> list[float]:
+        """Have some send, and the poller serve them; return what each cost, in the order in which they were served."""
+        senders = self._sent(send, which)
+        await self.stopwatch.wait()
+        return self._taken_us(senders)
+
+    def by_hand(self, send: Callable[[FarEnds], None], *, callers: bool) -> list[float]:
+        """Have all send, callers or models, and serve them at once, without the poller."""
+        senders = self._sent(send, slice(None))
+        for serve in self.stopwatch.watched[callers].values():
+            if serve() is not MORE:
+                raise RuntimeError("the server has something else to do with a connection than to serve it")
+        return self._taken_us(senders)
+
+    def _sent(self, send: Callable[[FarEnds], None], which: slice) -> list[FarEnds]:
         senders = self.far_ends[which]
         self.stopwatch.expect(len(senders))
         for each in senders:
             send(each)
-        await self.stopwatch.wait(awake=awake)
+        return senders
+
+    def _taken_us(self, senders: list[FarEnds]) -> list[float]:
         for each in senders:
             each.read_all()
         return [taken / 1000 for taken in self.stopwatch.taken_ns]
 
-    async def warm(self, send: Callable[[FarEnds], None], rounds: int) -> Cost:
+    async def warm(self, send: Callable[[FarEnds], None], rounds: int, *, callers: bool) -> Cost:
         """What it costs where nothing sleeps, by the mean of each round; and then the functions that are called for it."""
-        means = [statistics.mean(await self.one(send)) for _ in turns(rounds)]
+        means = []
+        for _ in turns(rounds):
+            await trio.lowlevel.checkpoint()
+            means.append(statistics.mean(self.by_hand(send, callers=callers)))
         self.stopwatch.profile = profile = Profile()
         for _ in range(COUNTED_ROUNDS):
-            await self.one(send)
+            self.by_hand(send, callers=callers)
         self.stopwatch.profile = None
         called = sum(entry.callcount for entry in profile.getstats() if "_lsprof" not in str(entry.code))
         return Cost(means, called / COUNTED_ROUNDS / len(self.far_ends))
@@ -284,7 +307,7 @@ class Rounds:
         first, behind, around = Cost([]), Cost([]), Cost([])
         begins = range(0, len(self.far_ends), GATHERED_FRAMES)
         for _, begin in ((turn, begin) for turn in turns(rounds) for begin in begins):
-            taken = await self.one(FarEnds.speak, slice(begin, begin + GATHERED_FRAMES), awake=False)
+            taken = await self.one(FarEnds.speak, slice(begin, begin + GATHERED_FRAMES))
             first.us.append(taken[0])
             behind.us.append(statistics.mean(taken[1:] or taken))
             around.us.append(self.stopwatch.around_ns / 1000 / len(taken))
@@ -313,13 +336,13 @@ async def measure(count: int, rounds: int, folder: Path) -> Report:
         async with calls(count, folder, stopwatch) as far_ends:
             all_calls = Rounds(stopwatch, far_ends)
             await all_calls.one(FarEnds.begin_reply)
-            piece = await all_calls.warm(FarEnds.reply, rounds // 2)
-            written = await all_calls.warm(partial(FarEnds.reply, words=" appointment"), rounds // 2)
+            piece = await all_calls.warm(FarEnds.reply, rounds // 2, callers=False)
+            written = await all_calls.warm(partial(FarEnds.reply, words=" appointment"), rounds // 2, callers=False)
             await all_calls.one(FarEnds.end_reply)
             await all_calls.one(
                 FarEnds.speak, slice(0, None, 2)
             )  # every second level is measured: of half the calls in each round
-            frame = await all_calls.warm(FarEnds.speak, rounds)
+            frame = await all_calls.warm(FarEnds.speak, rounds, callers=True)
             costs = {"frame": frame, **await all_calls.cold(rounds // 2), "piece": piece, "written": written}
     journals = [await path.read_text(encoding="utf-8") for path in await trio.Path(folder).glob("*/call.jsonl")]
     return Report(
