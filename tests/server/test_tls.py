@@ -13,9 +13,12 @@ import trio.testing
 import trustme
 
 from tests.server.test_wire import connected_stream
+from trio_voice.server.connection import Connection
+from trio_voice.server.frames import FrameDecoder, FrameEncoder
 from trio_voice.server.message_socket import ALL
+from trio_voice.server.poller import polling
 from trio_voice.server.tls import TlsWire
-from trio_voice.server.websocket import MessageSocket, answer_websocket, open_websocket
+from trio_voice.server.websocket import FRAMES_AT_ONCE, MessageSocket, answer_websocket, open_websocket
 from trio_voice.server.wire import READ_BYTES, wire_of
 
 HOST = "model.example"
@@ -218,3 +221,20 @@ async def test_a_websocket_over_tls_from_its_url_to_its_close() -> None:
             assert await client.receive() == "x" * 100_000
         nursery.cancel_scope.cancel()
     assert said == ["at once", b"y" * 50_000]
+
+
+async def test_messages_that_came_in_one_read_each_in_a_record_of_its_own_are_handed_over_without_waiting_for_more() -> None:
+    texts: list[str | bytes] = [letter * 200 for letter in "abc"]
+    taken: list[str | bytes] = []
+    encoder = FrameEncoder(masked=False)
+    async with trio.open_nursery() as background:
+        with polling(background):
+            async with over_tcp() as (wire, server), trio.open_nursery() as nursery:
+                for message in texts:
+                    await server.send_all(encoder.message(message))
+                decoder = FrameDecoder(masked=False, limit_bytes=65536, at_once=FRAMES_AT_ONCE)
+                nursery.start_soon(Connection(wire, decoder, FrameEncoder(masked=True), "peer").hand_over, taken.append)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert taken == texts
+                nursery.cancel_scope.cancel()
+        background.cancel_scope.cancel()
