@@ -162,10 +162,7 @@ class Connection(MessageSocket):
             if isinstance(data, str):  # nearly always
                 self._count(len(data) + decoder.head_bytes, 1)
                 take(data)
-                if self._demands or self._resume_at or self._state is not _OPEN:
-                    return END
-                return TURN if self._wire.holds_more else MORE  # TLS gives one record, and may hold the next
-            if data or decoder.has_more:
+            elif data or decoder.has_more:
                 self._decode(data)
             else:
                 self._hear(b"")
