@@ -343,7 +343,7 @@ fill_sample_of_ulaw(void) /* ITU-T G.711, table 2 */
     }
 }
 
-/* As Python's round(value, 1), of a number that has 15 digits at most before the comma; NULL with an error. */
+/* As Python's round(value, 1), of a number that has 14 digits at most before the comma; NULL with an error. */
 static PyObject *
 to_a_tenth(double value)
 {
