@@ -114,7 +114,7 @@ class ServerSettings:
     """Show telephone numbers in full, in logs and answers of the API; else their last four digits."""
     gather_ms: float = field(default=4.0, validator=[validators.ge(0.0), validators.le(20.0)], converter=float)
     """For how long callers' frames are gathered, to be served in one go, where there are forty calls and more; with over fifty
-    for as much shorter. More takes less of the processor, and delays what the model hears by as much. 0: never."""
+    for as much shorter (Linux). More takes less of the processor, and delays what the model hears by as much. 0: never."""
     drain_limit_s: float = field(default=10.0, validator=validators.ge(0.0), converter=float)
     """How long the calls in progress may take to say goodbye after the first Ctrl-C or SIGTERM;
     a second one ends them at once."""
