@@ -35,7 +35,7 @@ from trio_voice.server.timer_file import TimerFile
 
 SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
-PATIENT_AT_ONCE = 4
+PATIENT_AT_ONCE = 16
 """So many that can wait are served between two looks at those that cannot."""
 FEWEST_PATIENT = 40
 """With fewer sockets that can wait, none does: the processor has time."""
