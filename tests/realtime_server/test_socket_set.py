@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from contextvars import ContextVar
 
 import pytest
 import trio
 import trio.testing
 
+from tests.socket_ends import both_ends
 from trio_voice.realtime_server.socket_set import SOCKETS_AT_ONCE, SocketSet, serving
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 LIMIT_S = 20.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
-
-
-@contextmanager
-def both_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    near, far = socket.socketpair()
-    with near, far:
-        near.setblocking(False)
-        yield near, far
 
 
 @asynccontextmanager

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
+from tests.socket_ends import both_ends
 from trio_voice.server.poller import (
     FEWEST_PATIENT,
     GATHERED_S,
@@ -29,14 +31,6 @@ from trio_voice.server.timer_file import TimerFile
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 LIMIT_S = 20.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
-
-
-@contextmanager
-def both_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    near, far = socket.socketpair()
-    with near, far:
-        near.setblocking(False)
-        yield near, far
 
 
 @asynccontextmanager
@@ -128,6 +122,22 @@ async def test_what_the_function_raises_is_raised_where_it_is_watched_and_nowher
             with pytest.raises(ValueError, match="broken"):
                 await poller.watch(near.fileno(), readable)
             far_2.send(b"x")
+
+
+async def test_what_the_function_raises_after_it_has_ended_its_own_watch_is_logged() -> None:
+    with both_ends() as (near, far), capture_logs() as logged:
+        scope = trio.CancelScope()
+
+        def broken() -> Want:
+            scope.cancel()
+            raise ValueError("broken")
+
+        async with a_poller() as (poller, _):
+            far.send(b"x")
+            with scope:
+                await poller.watch(near.fileno(), broken)
+    assert scope.cancelled_caught
+    assert [(line["log_level"], str(line["exc_info"])) for line in logged] == [("error", "broken")]
 
 
 async def test_a_watch_that_is_released_or_cancelled_is_over() -> None:

@@ -25,13 +25,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
+from functools import partial
 
 import outcome
+import structlog
 import trio
 from attrs import define, field
 
 from trio_voice.server.socket_waits import SocketWait, SocketWaits
 from trio_voice.server.timer_file import TimerFile
+
+log = structlog.get_logger(__name__)
 
 SOCKETS_AT_ONCE = 64
 """How many sockets of a kind are served between two turns of the scheduler."""
@@ -170,8 +174,10 @@ class Poller:
         try:
             wanted = watch.in_context(watch.readable)
         except BaseException as error:
-            if watches.get(fileno) is watch:  # else it released its own socket
+            if watches.get(fileno) is watch:
                 self._waits.end(fileno, outcome.Error(error))
+            else:  # it has released its own socket, or cancelled its own task, which hears of that and of nothing else
+                watch.task.context.run(partial(log.error, "a call's end was followed by an error", exc_info=error))
             return
         if wanted is not MORE and watches.get(fileno) is watch:
             if wanted is TURN:
