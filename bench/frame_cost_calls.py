@@ -8,6 +8,7 @@ line and waits for one, so that two such processes work in turn; at the end it w
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import statistics
@@ -339,9 +340,8 @@ async def measure(count: int, rounds: int, folder: Path) -> Report:
             piece = await all_calls.warm(FarEnds.reply, rounds // 2, callers=False)
             written = await all_calls.warm(partial(FarEnds.reply, words=" appointment"), rounds // 2, callers=False)
             await all_calls.one(FarEnds.end_reply)
-            await all_calls.one(
-                FarEnds.speak, slice(0, None, 2)
-            )  # every second level is measured: of half the calls in each round
+            # Of each call every second level is measured: with this, of half the calls in each round.
+            await all_calls.one(FarEnds.speak, slice(0, None, 2))
             frame = await all_calls.warm(FarEnds.speak, rounds, callers=True)
             costs = {"frame": frame, **await all_calls.cold(rounds // 2), "piece": piece, "written": written}
     journals = [await path.read_text(encoding="utf-8") for path in await trio.Path(folder).glob("*/call.jsonl")]
@@ -359,6 +359,6 @@ def main(count: int, rounds: int, folder: str) -> None:
     """Measure, with the calls' files in `folder`, and write the report."""
     pin(PROCESSOR)
     gc.set_threshold(*NEW_OBJECTS)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     let_the_other_work()
     sys.stdout.write(msgspec.json.encode(trio.run(measure, count, rounds, Path(folder))).decode() + "\n")
