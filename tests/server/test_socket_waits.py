@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.test_poller import both_ends
+from tests.socket_ends import both_ends
 from trio_voice.server.socket_waits import SocketWait, SocketWaits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")

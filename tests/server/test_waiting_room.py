@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.test_poller import both_ends
+from tests.socket_ends import both_ends
 from trio_voice.server.poller import SOCKETS_AT_ONCE, Want, polling
 from trio_voice.server.waiting_room import WOKEN_AT_ONCE, WaitingRoom, current_room, waiting_room
 from trio_voice.server.wire import wire_of
